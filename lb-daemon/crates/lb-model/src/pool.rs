@@ -1,0 +1,97 @@
+//! Who serves a listener.
+
+use std::num::{NonZeroU8, NonZeroU32};
+use std::time::Duration;
+
+use crate::{BackendAddress, BackendName, PoolName};
+
+/// A pool's place in [`Config::pools`](crate::Config::pools).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PoolId(pub u32);
+
+impl PoolId {
+    /// The place as an index.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Backends that serve the same thing, and how connections are spread over them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool {
+    /// Unique name.
+    pub name: PoolName,
+    /// How a backend is chosen.
+    pub balance: Algorithm,
+    /// The backends, in file order; never empty, names unique, at most [`Pool::MAX_BACKENDS`].
+    pub backends: Vec<Backend>,
+    /// How long one attempt to connect may take.
+    pub connect_timeout: Duration,
+    /// How many different backends one client connection may try.
+    pub connect_tries: NonZeroU8,
+    /// After this much silence the kernel probes whether the backend is still there. `None`: never.
+    pub keepalive: Option<Duration>,
+    /// Where connections wait while every backend is at its `max_connections`.
+    pub queue: Queue,
+    /// When a backend that fails is left alone, and for how long.
+    pub passive_health: PassiveHealth,
+}
+
+impl Pool {
+    /// Most backends in one pool: places in a Maglev table are 16 bit wide.
+    pub const MAX_BACKENDS: usize = 4096;
+}
+
+/// How a backend is chosen for a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    /// Maglev consistent hashing over client and listener address and port.
+    Hash,
+    /// In turn, by weight.
+    RoundRobin,
+    /// The backend with the fewest connections per weight.
+    LeastConnections,
+}
+
+/// One server of a pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backend {
+    /// Unique in the pool.
+    pub name: BackendName,
+    /// Where it is.
+    pub address: BackendAddress,
+    /// Its share of new connections.
+    pub weight: Weight,
+    /// Most connections at once over all workers.
+    pub max_connections: Option<NonZeroU32>,
+}
+
+/// A backend's share of new connections in proportion to the others' weights; 0 takes none and keeps what it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Weight(pub u16);
+
+impl Weight {
+    /// The weight of a backend that states none.
+    pub const DEFAULT: Self = Self(1);
+}
+
+/// The bounds of a pool's waiting line, which only pools with `max_connections` on every eligible backend ever use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Queue {
+    /// Most connections that wait at once over all workers; 0 refuses at once.
+    pub limit: u32,
+    /// How long a connection waits at most.
+    pub timeout: Duration,
+}
+
+/// Back-off of backends that do not accept connections: after `failures` in a row the backend gets no new connections
+/// for `backoff`, then twice as long each time it fails again, up to `max_backoff`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PassiveHealth {
+    /// Failed connects in a row that it takes.
+    pub failures: NonZeroU32,
+    /// First back-off.
+    pub backoff: Duration,
+    /// Longest back-off; never shorter than `backoff`.
+    pub max_backoff: Duration,
+}
