@@ -1,1 +1,9 @@
-//! (being written)
+//! The TCP data path in userspace: access list → pick and lease → connect → relay → access record.
+//!
+//! [`TcpProxy`] is registered with lb-net's workers as the service of a listener.
+#![forbid(unsafe_code)]
+
+mod record;
+mod tcp;
+
+pub use tcp::TcpProxy;

@@ -1,1 +1,24 @@
-//! (being written)
+//! Workers, sockets, timers and the relay: the userspace crate that makes syscalls. It knows nothing of pools or policy:
+//! what to do with an accepted connection is a [`Service`]'s business.
+//!
+//! A connection lives and dies on one worker: accepted from that worker's own SO_REUSEPORT socket, served by a task on
+//! its single-threaded runtime, relayed through its buffer and pipes, timed by its wheel.
+
+mod accept;
+pub mod clock;
+mod connect;
+mod fds;
+mod limit;
+mod listen;
+mod relay;
+mod timer;
+mod worker;
+
+pub use accept::{Accepted, Accepting, MakeService, Service};
+pub use connect::{ConnectError, connect};
+pub use fds::{FdBudget, raise_fd_limit};
+pub use limit::{Limit, Permit};
+pub use listen::{BindError, ListenOptions, bind_all, has_ipv6};
+pub use relay::{Counts, RelayEnd, Side, relay, reset};
+pub use timer::{Timer, Timers};
+pub use worker::{Worker, WorkerHandle, auto_workers};

@@ -1,6 +1,6 @@
 //! Publishes views, and makes a new one when a backend changes state.
 
-use std::io;
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -43,7 +43,7 @@ impl Runtime {
     }
 
     /// A connect to `backend`, of `pool`, failed at `now`, and it was the backend's fault.
-    pub fn connect_failed(&self, pool: &PoolView, backend: &Backend, error: &io::Error, now: Instant) {
+    pub fn connect_failed(&self, pool: &PoolView, backend: &Backend, error: &dyn Error, now: Instant) {
         let begun = backend.state.passive_failing().failed(now, &pool.settings.passive_health);
         if let Some(backoff) = begun {
             let (pool, backend) = (&backend.pool, &backend.name);

@@ -10,6 +10,8 @@ use lb_model::{
     Weight, Workers,
 };
 
+use std::io;
+
 use super::*;
 use crate::{Lease, NoLease, NoPlace, Tried, Waiting};
 

@@ -1,0 +1,178 @@
+//! A TCP listener's service.
+
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+
+use lb_balance::{FlowHash, Protocol, Turn};
+use lb_model::{Listener, PoolName, Termination};
+use lb_net::{
+    Accepted, ConnectError, MakeService, RelayEnd, Service, Side, Timer, Worker, clock, connect, relay, reset,
+};
+use lb_runtime::{Lease, NoLease, NoPlace, PoolView, Runtime, Tried};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+use crate::record::{Names, Record};
+
+/// Makes the service of one TCP listener for each worker.
+pub struct TcpProxy {
+    listener: Arc<Listener>,
+    pool: PoolName,
+    runtime: Arc<Runtime>,
+}
+
+impl TcpProxy {
+    /// A proxy for `listener`, whose pool is called `pool`; both of the runtime's configuration.
+    pub fn new(listener: Listener, pool: PoolName, runtime: Arc<Runtime>) -> Self {
+        Self { listener: Arc::new(listener), pool, runtime }
+    }
+}
+
+impl MakeService for TcpProxy {
+    fn make(&self, worker: &Rc<Worker>) -> Rc<dyn Service> {
+        Rc::new(OnWorker {
+            listener: Arc::clone(&self.listener),
+            runtime: Arc::clone(&self.runtime),
+            names: Rc::new(Names { listener: self.listener.name.clone(), pool: self.pool.clone() }),
+            // Workers take turns from different places: the first connections shall not all go to the same backend.
+            turn: Cell::new(u32::try_from(worker.index).unwrap_or(0)),
+        })
+    }
+}
+
+/// The service on one worker.
+struct OnWorker {
+    listener: Arc<Listener>,
+    runtime: Arc<Runtime>,
+    names: Rc<Names>,
+    turn: Cell<u32>,
+}
+
+impl Service for OnWorker {
+    fn serve(self: Rc<Self>, worker: &Rc<Worker>, accepted: Accepted) {
+        let Accepted { stream, client, local, permits } = accepted;
+        let mut record = Record::new(&self.names, worker, client, local);
+        if !self.listener.access.permits(client.ip()) {
+            reset(stream);
+            record.end(Termination::Denied);
+            return;
+        }
+        let on = Rc::clone(worker);
+        worker.spawn(async move {
+            let termination = self.connection(&on, stream, &mut record).await;
+            record.end(termination);
+            drop(permits);
+        });
+    }
+}
+
+impl OnWorker {
+    /// The life of a connection.
+    async fn connection(&self, worker: &Rc<Worker>, client: TcpStream, record: &mut Record) -> Termination {
+        let timer = worker.timers().timer();
+        // Boxed, because it needs more room than the relay, and most connections spend their lives in the relay.
+        let established = Box::pin(self.establish(&client, record, &timer)).await;
+        let (lease, backend) = match established {
+            Ok(established) => established,
+            Err(termination) => {
+                reset(client);
+                return termination;
+            }
+        };
+        record.backend = Some(Arc::clone(lease.backend()));
+        match relay(worker, client, backend, self.listener.idle_timeout, &timer, &record.counts).await {
+            RelayEnd::Finished => Termination::Finished,
+            RelayEnd::Reset(Side::Client) => Termination::ClientReset,
+            RelayEnd::Reset(Side::Backend) => Termination::BackendReset,
+            RelayEnd::Lost(Side::Client) => Termination::ClientLost,
+            RelayEnd::Lost(Side::Backend) => Termination::BackendLost,
+            RelayEnd::Idle => Termination::IdleTimeout,
+        }
+    }
+
+    /// Finds a backend that accepts the connection: different ones, up to the pool's `connect_tries`.
+    async fn establish(
+        &self,
+        client: &TcpStream,
+        record: &mut Record,
+        timer: &Timer,
+    ) -> Result<(Lease, TcpStream), Termination> {
+        let (pool, seed) = {
+            let view = self.runtime.view();
+            let pool = view.pool(self.listener.pool).map(Arc::clone).ok_or(Termination::NoBackend)?;
+            (pool, view.snapshot.config.global.hash_seed)
+        };
+        let turn = Turn {
+            flow: FlowHash::of_tuple(seed, Protocol::Tcp, record.client, record.local),
+            count: self.turn.get(),
+        };
+        self.turn.set(turn.count.wrapping_add(1));
+        let mut tried = Tried::default();
+        let mut failed = Termination::NoBackend;
+        while tried.len() < usize::from(pool.settings.connect_tries.get()) {
+            let lease = match pool.try_lease(turn, &tried) {
+                Ok(lease) => lease,
+                Err(NoLease::NoBackend) => return Err(failed),
+                Err(NoLease::AllFull) => queue(&pool, &tried, client, record, timer).await?,
+            };
+            record.tries = record.tries.saturating_add(1);
+            let begun = clock::now();
+            let address = lease.backend().address.for_listener_port(record.local.port());
+            let connected =
+                connect(address, pool.settings.keepalive, pool.settings.connect_timeout, timer).await;
+            let now = clock::now();
+            record.connecting += now.saturating_duration_since(begun);
+            let error = match connected {
+                Ok(stream) => {
+                    self.runtime.connect_succeeded(lease.backend());
+                    return Ok((lease, stream));
+                }
+                Err(ConnectError::LocalResources(error)) => {
+                    let backend = &lease.backend().name;
+                    tracing::error!(pool = %pool.settings.name, %backend, %error, "cannot make a connection: out of resources");
+                    return Err(Termination::LocalResources);
+                }
+                Err(error) => error,
+            };
+            failed = match error {
+                ConnectError::TimedOut => Termination::ConnectTimeout,
+                ConnectError::Refused(_) | ConnectError::LocalResources(_) => Termination::ConnectFailed,
+            };
+            self.runtime.connect_failed(&pool, lease.backend(), &error, now);
+            record.backend = Some(Arc::clone(lease.backend()));
+            tried.insert(lease.backend());
+        }
+        Err(failed)
+    }
+}
+
+/// Waits in the pool's queue until a backend has room, unless the client resets its connection first.
+async fn queue(
+    pool: &PoolView,
+    tried: &Tried,
+    client: &TcpStream,
+    record: &mut Record,
+    timer: &Timer,
+) -> Result<Lease, Termination> {
+    let begun = clock::now();
+    let waiting = pool.wait(tried).map_err(|NoPlace| Termination::QueueFull)?;
+    timer.arm(pool.settings.queue.timeout);
+    let mut waiting = pin!(waiting);
+    let mut client_failed = pin!(client.ready(Interest::ERROR));
+    let result = poll_fn(|cx| {
+        if let Poll::Ready(lease) = waiting.as_mut().poll(cx) {
+            return Poll::Ready(Ok(lease));
+        }
+        if client_failed.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(Termination::ClientGone));
+        }
+        timer.poll(cx).map(|()| Err(Termination::QueueTimeout))
+    });
+    let result = result.await;
+    record.queued += clock::now().saturating_duration_since(begun);
+    result
+}

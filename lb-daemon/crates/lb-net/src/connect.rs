@@ -1,0 +1,96 @@
+//! Connections to backends.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
+use socket2::Socket;
+use tokio::net::TcpStream;
+
+use crate::clock;
+use crate::listen::set_keepalive;
+use crate::timer::Timer;
+
+/// Why a backend could not be connected to.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The backend, or the network on the way to it, refused.
+    #[error("cannot connect: {0}")]
+    Refused(#[source] io::Error),
+    /// No answer in time.
+    #[error("no answer within the connect timeout")]
+    TimedOut,
+    /// This host lacks descriptors, ports or memory; trying another backend would not help.
+    #[error("this host is out of resources: {0}")]
+    LocalResources(#[source] io::Error),
+}
+
+/// Connects to `address` within `timeout`. While this host is out of descriptors, ports or memory it tries again until
+/// the timeout. `timer` is the connection's and comes back armed or not.
+pub async fn connect(
+    address: SocketAddr,
+    keepalive: Option<Duration>,
+    timeout: Duration,
+    timer: &Timer,
+) -> Result<TcpStream, ConnectError> {
+    /// How long to wait for a descriptor that somebody closes.
+    const RETRY: Duration = Duration::from_millis(100);
+
+    let deadline = clock::now() + timeout;
+    loop {
+        let left = deadline.saturating_duration_since(clock::now());
+        match attempt(address, keepalive, left, timer).await {
+            Err(ConnectError::LocalResources(_)) if left > RETRY => timer.sleep(RETRY).await,
+            result => return result,
+        }
+    }
+}
+
+async fn attempt(
+    address: SocketAddr,
+    keepalive: Option<Duration>,
+    timeout: Duration,
+    timer: &Timer,
+) -> Result<TcpStream, ConnectError> {
+    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket =
+        Socket::from(socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP)).map_err(blame)?);
+    if let Some(after) = keepalive {
+        set_keepalive(&socket, after).map_err(ConnectError::LocalResources)?;
+    }
+    let in_progress = match rustix::net::connect(&socket, &address) {
+        Ok(()) => false, // loopback: the handshake was over within the call
+        Err(Errno::INPROGRESS) => true,
+        Err(error) => return Err(blame(error)),
+    };
+    let stream = TcpStream::from_std(socket.into()).map_err(ConnectError::LocalResources)?;
+    if in_progress {
+        timer.arm(timeout);
+        let mut writable = pin!(stream.writable());
+        let waited = poll_fn(|cx| match writable.as_mut().poll(cx) {
+            Poll::Ready(ready) => Poll::Ready(Some(ready)),
+            Poll::Pending => timer.poll(cx).map(|()| None),
+        });
+        waited.await.ok_or(ConnectError::TimedOut)?.map_err(ConnectError::LocalResources)?;
+        if let Some(error) = stream.take_error().map_err(ConnectError::LocalResources)? {
+            return Err(ConnectError::Refused(error));
+        }
+    }
+    Ok(stream)
+}
+
+/// Whose fault an error is.
+fn blame(error: Errno) -> ConnectError {
+    match error {
+        Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::ADDRNOTAVAIL | Errno::AGAIN => {
+            ConnectError::LocalResources(error.into())
+        }
+        error => ConnectError::Refused(error.into()),
+    }
+}

@@ -1,0 +1,119 @@
+//! Listening sockets: one set of SO_REUSEPORT sockets per worker for every address.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+
+/// An address that cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {source}{}", hint(.source))]
+pub struct BindError {
+    /// The address.
+    pub address: SocketAddr,
+    /// What the kernel said.
+    pub source: io::Error,
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::AddrInUse {
+        " (another program, or another Sluice, listens there: `ss -ltnp` shows it)"
+    } else if error.kind() == io::ErrorKind::PermissionDenied {
+        " (ports below 1024 need root or CAP_NET_BIND_SERVICE)"
+    } else {
+        ""
+    }
+}
+
+/// What accepted connections inherit from their listening socket, at no cost per connection.
+#[derive(Debug, Clone, Copy)]
+pub struct ListenOptions {
+    /// See [`set_keepalive`].
+    pub keepalive: Option<Duration>,
+}
+
+/// Whether this host speaks IPv6 at all.
+pub fn has_ipv6() -> bool {
+    let any = SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, 0));
+    new_socket(any).and_then(|socket| socket.bind(&any.into())).is_ok()
+}
+
+/// Makes `sets` sockets for each of `addresses`; the result has one list of sockets per set. All or nothing.
+pub fn bind_all(
+    addresses: &[SocketAddr],
+    options: ListenOptions,
+    sets: usize,
+) -> Result<Vec<Vec<TcpListener>>, BindError> {
+    let failed = |address: SocketAddr| move |source| BindError { address, source };
+    for &address in addresses {
+        ensure_free(address).map_err(failed(address))?;
+    }
+    let one = |&address: &SocketAddr| bind(address, options).map_err(failed(address));
+    (0..sets).map(|_| addresses.iter().map(one).collect()).collect()
+}
+
+/// SO_REUSEPORT would let a second process of the same user bind the same address and silently take a share of the
+/// connections. Binding once without it says whether somebody listens there already.
+fn ensure_free(address: SocketAddr) -> io::Result<()> {
+    new_socket(address)?.bind(&address.into())
+}
+
+fn bind(address: SocketAddr, options: ListenOptions) -> io::Result<TcpListener> {
+    /// The kernel cuts this down to net.core.somaxconn.
+    const BACKLOG: i32 = 65_535;
+
+    let socket = new_socket(address)?;
+    socket.set_reuse_port(true)?;
+    socket.set_tcp_nodelay(true)?;
+    if let Some(after) = options.keepalive {
+        set_keepalive(&socket, after)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn new_socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    // A virtual IP may move to this host later: listen on it whether or not it is here now.
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+        socket.set_freebind_v6(true)?;
+    } else {
+        socket.set_freebind_v4(true)?;
+    }
+    Ok(socket)
+}
+
+/// Probes the peer after `after` of silence, four times at quarters of it: a peer that is gone is noticed after twice
+/// `after`.
+pub(crate) fn set_keepalive(socket: &Socket, after: Duration) -> io::Result<()> {
+    // The kernel counts in whole seconds, from 1 to 32,767.
+    let seconds = |d: Duration| Duration::from_secs(d.as_secs().clamp(1, 32_767));
+    let keepalive =
+        TcpKeepalive::new().with_time(seconds(after)).with_interval(seconds(after / 4)).with_retries(4);
+    socket.set_tcp_keepalive(&keepalive)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_in_use_is_refused_even_with_reuseport() {
+        let options = ListenOptions { keepalive: Some(Duration::from_secs(60)) };
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let first = bind_all(&[free], options, 2).unwrap();
+        assert_eq!((first.len(), first[0].len()), (2, 1));
+        let error = bind_all(&[free], options, 2).unwrap_err().to_string();
+        assert!(error.contains(&free.to_string()) && error.contains("another Sluice"), "{error}");
+    }
+
+    #[test]
+    fn an_address_that_is_not_here_can_be_listened_on() {
+        let absent = "192.0.2.77:18080".parse().unwrap();
+        assert!(bind_all(&[absent], ListenOptions { keepalive: None }, 1).is_ok());
+    }
+}

@@ -1,0 +1,91 @@
+//! Pipes for splicing: made when first needed, kept by the worker, lent to one direction at a time.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
+
+/// A pipe. Closed when dropped; [`Pipes::give_back`] keeps it, if it is empty.
+#[derive(Debug)]
+pub(super) struct Pipe {
+    pub(super) read: OwnedFd,
+    pub(super) write: OwnedFd,
+    made: Rc<Cell<usize>>,
+}
+
+impl Pipe {
+    /// Bytes that a pipe holds. An unprivileged user gets 64 MiB of pipes in all (`pipe-user-pages-soft`), 256 of these.
+    pub(super) const SIZE: usize = 256 * 1024;
+
+    fn new(made: &Rc<Cell<usize>>) -> io::Result<Self> {
+        let (read, write) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC)?;
+        // Beyond its share the kernel refuses to enlarge pipes, and then makes new ones of a page or two: no gain in those.
+        fcntl_setpipe_size(&write, Self::SIZE)?;
+        made.set(made.get() + 1);
+        Ok(Self { read, write, made: Rc::clone(made) })
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        self.made.set(self.made.get().saturating_sub(1));
+    }
+}
+
+/// A worker's pipes.
+#[derive(Debug)]
+pub(crate) struct Pipes {
+    empty: RefCell<Vec<Pipe>>,
+    made: Rc<Cell<usize>>,
+    /// Most pipes at once; lowered to what there is when the kernel refuses one.
+    max: Cell<usize>,
+}
+
+impl Pipes {
+    pub(crate) fn new(max: usize) -> Self {
+        Self { empty: RefCell::default(), made: Rc::default(), max: Cell::new(max) }
+    }
+
+    /// An empty pipe. `None`: copy instead.
+    pub(super) fn take(&self) -> Option<Pipe> {
+        if let Some(pipe) = self.empty.borrow_mut().pop() {
+            return Some(pipe);
+        }
+        if self.made.get() >= self.max.get() {
+            return None;
+        }
+        let made = self.made.get();
+        match Pipe::new(&self.made) {
+            Ok(pipe) => Some(pipe),
+            Err(error) => {
+                self.max.set(made);
+                tracing::warn!(%error, pipes = made, "no more pipes to splice through: copying instead");
+                None
+            }
+        }
+    }
+
+    /// Keeps a pipe, which must be empty, for the next who needs one.
+    pub(super) fn give_back(&self, pipe: Pipe) {
+        self.empty.borrow_mut().push(pipe);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pipes_are_bounded_reused_and_counted_out_when_dropped() {
+        let pipes = Pipes::new(2);
+        let first = pipes.take().unwrap();
+        let second = pipes.take().unwrap();
+        assert!(pipes.take().is_none());
+        pipes.give_back(first);
+        assert!(pipes.take().is_some(), "an empty pipe is lent again");
+        drop(second);
+        assert!(pipes.take().is_some(), "a pipe that was closed makes room for another");
+    }
+}

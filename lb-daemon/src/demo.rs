@@ -1,0 +1,110 @@
+//! The demo: three built-in backends, a listener in front of them, a trickle of traffic, and one backend that stops and
+//! comes back. The balancer is the real one: the same configuration, workers and relay as `sluice run`.
+#![expect(clippy::print_stdout, reason = "the demo talks to its user")]
+
+mod backend;
+mod traffic;
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, interval};
+
+use self::backend::Backend;
+use self::traffic::Tally;
+use crate::app::App;
+
+const NAMES: [&str; 3] = ["apple", "banana", "cherry"];
+
+/// Requests per second that the demo sends to itself.
+const RATE: u32 = 20;
+
+/// The play that repeats itself: so many seconds with all backends, then as many without the second.
+const ACT: u64 = 8;
+
+/// Runs the demo until Ctrl-C.
+pub(crate) async fn run(listen: Option<SocketAddr>) -> anyhow::Result<ExitCode> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle Ctrl-C")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
+    let mut backends = Vec::new();
+    for name in NAMES {
+        backends.push(Backend::start(name).await.context("cannot start a demo backend")?);
+    }
+    let listen = listen.map_or_else(free_address, Ok)?;
+    let config = lb_config::parse("demo.toml", &configuration(listen, &backends), &|_| None)
+        .context("the demo's own configuration")?
+        .config;
+    let _logging = lb_telemetry::install(&config.log)?;
+    let app = App::start(config).await?;
+    print_banner(listen, &backends);
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        () = app.maintain() => {}
+        result = play(listen, &mut backends) => result?,
+    }
+    println!("\nDemo over.");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// 127.0.0.1:8080, or a free port if that is taken.
+fn free_address() -> anyhow::Result<SocketAddr> {
+    let usual = TcpListener::bind((Ipv4Addr::LOCALHOST, 8080));
+    let socket = usual.or_else(|_taken| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
+    socket.and_then(|socket| socket.local_addr()).context("no free port on 127.0.0.1")
+}
+
+fn configuration(listen: SocketAddr, backends: &[Backend]) -> String {
+    let backend = |b: &Backend| format!("{{ name = \"{}\", address = \"{}\" }}", b.name(), b.address());
+    let backends = backends.iter().map(backend).collect::<Vec<_>>().join(", ");
+    format!(
+        "version = 1\n\
+         [log]\nlevel = \"warn\"\naccess = false\n\
+         [listeners.demo]\nbind = [\"{listen}\"]\nprotocol = \"tcp\"\npool = \"fruit\"\n\
+         [pools.fruit]\nbalance = \"round_robin\"\nbackends = [{backends}]\n\
+         passive_health = {{ backoff = \"1s\", max_backoff = \"2s\" }}\n"
+    )
+}
+
+fn print_banner(listen: SocketAddr, backends: &[Backend]) {
+    println!("Sluice demo: a listener and three backends, all inside this process.\n");
+    println!("  listener  http://{listen}   (round_robin)");
+    for backend in backends {
+        println!("  backend   {:<8} {}", backend.name(), backend.address());
+    }
+    println!("\nTry in another terminal:\n");
+    println!("  curl http://{listen}/");
+    println!("  for i in 1 2 3 4 5 6; do curl -s http://{listen}/; done\n");
+    println!("{RATE} requests a second go through it by themselves; each line below is one second.");
+    println!("Every {ACT} seconds banana stops or comes back. Ctrl-C ends the demo.\n");
+}
+
+/// Sends traffic, shows each second where it went, and stops and restarts a backend in turn.
+async fn play(listen: SocketAddr, backends: &mut [Backend]) -> anyhow::Result<()> {
+    let tally = Tally::new(&NAMES);
+    let mut ticks = interval(Duration::from_secs(1) / RATE);
+    let begun = Instant::now();
+    let mut shown = 0;
+    let mut requests = tokio::task::JoinSet::new();
+    loop {
+        ticks.tick().await;
+        requests.spawn(traffic::request(listen, tally.clone()));
+        while requests.try_join_next().is_some() {}
+        let second = begun.elapsed().as_secs();
+        if second == shown {
+            continue;
+        }
+        shown = second;
+        println!("{second:>4} s  {}", tally.take_line());
+        let Some(banana) = backends.get_mut(1).filter(|_| second.is_multiple_of(ACT)) else { continue };
+        if banana.stop() {
+            println!("        banana stops: its port refuses connections. Watch its share go to the others.");
+        } else {
+            banana.restart().await.context("cannot restart a demo backend")?;
+            println!("        banana is back: it gets connections again after its back-off.");
+        }
+    }
+}
