@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lb_model::{ListenerName, PoolName, Termination};
-use lb_net::{Counts, Worker, clock};
+use lb_net::{Counts, Permit, Worker, clock};
 use lb_runtime::Backend;
 
 /// What is known of a connection. Dropping it writes the record.
@@ -26,7 +26,8 @@ pub(crate) struct Record {
     termination: Option<Termination>,
     accepted: Instant,
     names: Rc<Names>,
-    worker: Rc<Worker>,
+    pub(crate) worker: Rc<Worker>,
+    _permits: [Permit; 2],
 }
 
 /// What all records of a listener have in common.
@@ -37,7 +38,13 @@ pub(crate) struct Names {
 }
 
 impl Record {
-    pub(crate) fn new(names: &Rc<Names>, worker: &Rc<Worker>, client: SocketAddr, local: SocketAddr) -> Self {
+    pub(crate) fn new(
+        names: &Rc<Names>,
+        worker: &Rc<Worker>,
+        client: SocketAddr,
+        local: SocketAddr,
+        permits: [Permit; 2],
+    ) -> Self {
         Self {
             client,
             local,
@@ -50,6 +57,7 @@ impl Record {
             accepted: clock::now(),
             names: Rc::clone(names),
             worker: Rc::clone(worker),
+            _permits: permits,
         }
     }
 

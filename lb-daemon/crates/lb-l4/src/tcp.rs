@@ -55,42 +55,34 @@ struct OnWorker {
 impl Service for OnWorker {
     fn serve(self: Rc<Self>, worker: &Rc<Worker>, accepted: Accepted) {
         let Accepted { stream, client, local, permits } = accepted;
-        let mut record = Record::new(&self.names, worker, client, local);
+        let record = Record::new(&self.names, worker, client, local, permits);
         if !self.listener.access.permits(client.ip()) {
             reset(stream);
-            record.end(Termination::Denied);
-            return;
+            return record.end(Termination::Denied);
         }
-        let on = Rc::clone(worker);
-        worker.spawn(async move {
-            let termination = self.connection(&on, stream, &mut record).await;
-            record.end(termination);
-            drop(permits);
-        });
+        worker.spawn(self.connection(stream, record));
     }
 }
 
 impl OnWorker {
-    /// The life of a connection.
-    async fn connection(&self, worker: &Rc<Worker>, client: TcpStream, record: &mut Record) -> Termination {
-        let timer = worker.timers().timer();
-        // Boxed, because it needs more room than the relay, and most connections spend their lives in the relay.
-        let established = Box::pin(self.establish(&client, record, &timer)).await;
-        let (lease, backend) = match established {
-            Ok(established) => established,
-            Err(termination) => {
-                reset(client);
-                return termination;
-            }
-        };
-        record.backend = Some(Arc::clone(lease.backend()));
-        match relay(worker, client, backend, self.listener.idle_timeout, &timer, &record.counts).await {
-            RelayEnd::Finished => Termination::Finished,
-            RelayEnd::Reset(Side::Client) => Termination::ClientReset,
-            RelayEnd::Reset(Side::Backend) => Termination::BackendReset,
-            RelayEnd::Lost(Side::Client) => Termination::ClientLost,
-            RelayEnd::Lost(Side::Backend) => Termination::BackendLost,
-            RelayEnd::Idle => Termination::IdleTimeout,
+    /// The life of a connection. What it holds while it is idle is what an idle connection costs.
+    #[expect(clippy::manual_async_fn, reason = "an `async fn` holds its arguments twice")]
+    fn connection(self: Rc<Self>, client: TcpStream, mut record: Record) -> impl Future<Output = ()> {
+        async move {
+            let timer = record.worker.timers().timer();
+            // Boxed, because it needs more room than the relay, where most connections spend their lives.
+            let termination = match Box::pin(self.establish(&client, &mut record, &timer)).await {
+                Ok((lease, backend)) => {
+                    record.backend = Some(Arc::clone(lease.backend()));
+                    let idle = self.listener.idle_timeout;
+                    terminated(relay(&record.worker, client, backend, idle, &timer, &record.counts).await)
+                }
+                Err(termination) => {
+                    reset(client);
+                    termination
+                }
+            };
+            record.end(termination);
         }
     }
 
@@ -147,6 +139,17 @@ impl OnWorker {
             tried.insert(lease.backend());
         }
         Err(failed)
+    }
+}
+
+fn terminated(end: RelayEnd) -> Termination {
+    match end {
+        RelayEnd::Finished => Termination::Finished,
+        RelayEnd::Reset(Side::Client) => Termination::ClientReset,
+        RelayEnd::Reset(Side::Backend) => Termination::BackendReset,
+        RelayEnd::Lost(Side::Client) => Termination::ClientLost,
+        RelayEnd::Lost(Side::Backend) => Termination::BackendLost,
+        RelayEnd::Idle => Termination::IdleTimeout,
     }
 }
 

@@ -11,7 +11,6 @@ use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -62,14 +61,16 @@ pub fn reset(stream: TcpStream) {
 }
 
 /// Relays until both sides have closed, one fails, or nothing moves for `idle`. `timer` is the connection's.
-pub async fn relay(
-    worker: &Rc<Worker>,
+///
+/// Not an `async fn`: those keep their arguments twice, and an idle connection is little more than this future.
+pub fn relay<'a>(
+    worker: &'a Worker,
     client: TcpStream,
     backend: TcpStream,
     idle: Option<Duration>,
-    timer: &Timer,
-    counts: &Counts,
-) -> RelayEnd {
+    timer: &'a Timer,
+    counts: &'a Counts,
+) -> impl Future<Output = RelayEnd> + use<'a> {
     timer.disarm();
     Relay {
         worker,
@@ -80,11 +81,10 @@ pub async fn relay(
         deadline: Deadline::new(idle, timer),
         counts,
     }
-    .await
 }
 
 struct Relay<'a> {
-    worker: &'a Rc<Worker>,
+    worker: &'a Worker,
     client: TcpStream,
     backend: TcpStream,
     to_backend: Direction,

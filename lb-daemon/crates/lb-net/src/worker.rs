@@ -3,9 +3,12 @@
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 
+use pin_project_lite::pin_project;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -71,10 +74,7 @@ impl Worker {
     pub fn spawn(self: &Rc<Self>, task: impl Future<Output = ()> + 'static) {
         self.tasks.running.set(self.tasks.running.get() + 1);
         let running = Running(Rc::clone(self));
-        tokio::task::spawn_local(async move {
-            let _running = running;
-            task.await;
-        });
+        tokio::task::spawn_local(Tracked { task, _running: running });
     }
 
     /// Whether the tasks that are being dropped were cut off by the end of the process.
@@ -98,6 +98,23 @@ impl Worker {
         while self.tasks.running.get() > 0 {
             self.tasks.none_left.notified().await;
         }
+    }
+}
+
+pin_project! {
+    /// A task that counts. Not an async block: that would hold the task twice, before and while it awaits it.
+    struct Tracked<T> {
+        #[pin]
+        task: T,
+        _running: Running,
+    }
+}
+
+impl<T: Future<Output = ()>> Future for Tracked<T> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.project().task.poll(cx)
     }
 }
 
