@@ -116,23 +116,20 @@ impl Bound {
     }
 }
 
-/// The process-wide connection limit.
+/// The process-wide connection limit. Never more than there are descriptors for: a client that is accepted without one
+/// for its backend could only be reset, while in the backlog it can wait.
 fn max_connections(global: &Global, budget: FdBudget, fds: u64) -> u32 {
-    match global.max_connections {
-        MaxConnections::Auto => budget.connections,
-        MaxConnections::Count(count) => {
-            let (max_connections, fit) = (count.get(), budget.connections);
-            if max_connections > fit {
-                tracing::warn!(
-                    max_connections,
-                    fit,
-                    fds,
-                    "max_connections needs more open files than the limit allows"
-                );
-            }
-            max_connections
-        }
+    let MaxConnections::Count(wanted) = global.max_connections else { return budget.connections };
+    let (wanted, possible) = (wanted.get(), budget.connections);
+    if wanted > possible {
+        tracing::warn!(
+            wanted,
+            possible,
+            fds,
+            "max_connections needs more open files than the limit allows: lowered"
+        );
     }
+    wanted.min(possible)
 }
 
 /// The signals that the daemon reacts to.

@@ -10,7 +10,8 @@ use std::task::Poll;
 use lb_balance::{FlowHash, Protocol, Turn};
 use lb_model::{Listener, PoolName, Termination};
 use lb_net::{
-    Accepted, ConnectError, MakeService, RelayEnd, Service, Side, Timer, Worker, clock, connect, relay, reset,
+    Accepted, ConnectError, MakeService, RelayEnd, ResetIfCut, Service, Side, Timer, Worker, clock, connect,
+    relay, reset,
 };
 use lb_runtime::{Lease, NoLease, NoPlace, PoolView, Runtime, Tried};
 use tokio::io::Interest;
@@ -71,7 +72,9 @@ impl OnWorker {
         async move {
             let timer = record.worker.timers().timer();
             // Boxed, because it needs more room than the relay, where most connections spend their lives.
-            let termination = match Box::pin(self.establish(&client, &mut record, &timer)).await {
+            let established =
+                Box::pin(unless_client_fails(&client, self.establish(&client, &mut record, &timer)));
+            let termination = match established.await {
                 Ok((lease, backend)) => {
                     record.backend = Some(Arc::clone(lease.backend()));
                     let idle = self.listener.idle_timeout;
@@ -93,6 +96,8 @@ impl OnWorker {
         record: &mut Record,
         timer: &Timer,
     ) -> Result<(Lease, TcpStream), Termination> {
+        let worker = Rc::clone(&record.worker);
+        let _guard = ResetIfCut { stream: client, worker: &worker };
         let (pool, seed) = {
             let view = self.runtime.view();
             let pool = view.pool(self.listener.pool).map(Arc::clone).ok_or(Termination::NoBackend)?;
@@ -109,7 +114,7 @@ impl OnWorker {
             let lease = match pool.try_lease(turn, &tried) {
                 Ok(lease) => lease,
                 Err(NoLease::NoBackend) => return Err(failed),
-                Err(NoLease::AllFull) => queue(&pool, &tried, client, record, timer).await?,
+                Err(NoLease::AllFull) => queue(&pool, &tried, record, timer).await?,
             };
             record.tries = record.tries.saturating_add(1);
             let begun = clock::now();
@@ -153,29 +158,36 @@ fn terminated(end: RelayEnd) -> Termination {
     }
 }
 
-/// Waits in the pool's queue until a backend has room, unless the client resets its connection first.
+/// Goes on with `work` unless the client resets its connection meanwhile. A client that only said all that it had to say
+/// (FIN) is still served.
+async fn unless_client_fails<T>(
+    client: &TcpStream,
+    work: impl Future<Output = Result<T, Termination>>,
+) -> Result<T, Termination> {
+    let mut work = pin!(work);
+    let mut failed = pin!(client.ready(Interest::ERROR));
+    poll_fn(|cx| match work.as_mut().poll(cx) {
+        Poll::Pending => failed.as_mut().poll(cx).map(|_| Err(Termination::ClientGone)),
+        done => done,
+    })
+    .await
+}
+
+/// Waits in the pool's queue until a backend has room.
 async fn queue(
     pool: &PoolView,
     tried: &Tried,
-    client: &TcpStream,
     record: &mut Record,
     timer: &Timer,
 ) -> Result<Lease, Termination> {
     let begun = clock::now();
-    let waiting = pool.wait(tried).map_err(|NoPlace| Termination::QueueFull)?;
+    let mut waiting = pin!(pool.wait(tried).map_err(|NoPlace| Termination::QueueFull)?);
     timer.arm(pool.settings.queue.timeout);
-    let mut waiting = pin!(waiting);
-    let mut client_failed = pin!(client.ready(Interest::ERROR));
-    let result = poll_fn(|cx| {
-        if let Poll::Ready(lease) = waiting.as_mut().poll(cx) {
-            return Poll::Ready(Ok(lease));
-        }
-        if client_failed.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Err(Termination::ClientGone));
-        }
-        timer.poll(cx).map(|()| Err(Termination::QueueTimeout))
-    });
-    let result = result.await;
+    let lease = poll_fn(|cx| match waiting.as_mut().poll(cx) {
+        Poll::Pending => timer.poll(cx).map(|()| Err(Termination::QueueTimeout)),
+        Poll::Ready(lease) => Poll::Ready(Ok(lease)),
+    })
+    .await;
     record.queued += clock::now().saturating_duration_since(begun);
-    result
+    lease
 }

@@ -19,6 +19,6 @@ pub use connect::{ConnectError, connect};
 pub use fds::{FdBudget, raise_fd_limit};
 pub use limit::{Limit, Permit};
 pub use listen::{BindError, ListenOptions, bind_all, has_ipv6};
-pub use relay::{Counts, RelayEnd, Side, relay, reset};
+pub use relay::{Counts, RelayEnd, ResetIfCut, Side, relay, reset};
 pub use timer::{Timer, Timers};
 pub use worker::{Worker, WorkerHandle, auto_workers};

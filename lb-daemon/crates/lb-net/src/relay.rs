@@ -60,6 +60,24 @@ pub fn reset(stream: TcpStream) {
     let _ = stream.set_zero_linger();
 }
 
+/// Resets a connection that is dropped because its worker is [cut](Worker::is_cut): what ends in the middle must not look
+/// whole to the peer.
+#[derive(Debug)]
+pub struct ResetIfCut<'a> {
+    /// The connection.
+    pub stream: &'a TcpStream,
+    /// Its worker.
+    pub worker: &'a Worker,
+}
+
+impl Drop for ResetIfCut<'_> {
+    fn drop(&mut self) {
+        if self.worker.is_cut() {
+            let _ = self.stream.set_zero_linger();
+        }
+    }
+}
+
 /// Relays until both sides have closed, one fails, or nothing moves for `idle`. `timer` is the connection's.
 ///
 /// Not an `async fn`: those keep their arguments twice, and an idle connection is little more than this future.
@@ -107,6 +125,14 @@ impl Future for Relay<'_> {
             },
             |()| RelayEnd::Finished,
         ))
+    }
+}
+
+impl Drop for Relay<'_> {
+    fn drop(&mut self) {
+        for stream in [&self.client, &self.backend] {
+            drop(ResetIfCut { stream, worker: self.worker });
+        }
     }
 }
 
