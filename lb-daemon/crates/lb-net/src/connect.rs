@@ -22,13 +22,13 @@ use crate::timer::Timer;
 pub enum ConnectError {
     /// The backend, or the network on the way to it, refused.
     #[error("cannot connect: {0}")]
-    Refused(#[source] io::Error),
+    Refused(io::Error),
     /// No answer in time.
     #[error("no answer within the connect timeout")]
     TimedOut,
     /// This host lacks descriptors, ports or memory; trying another backend would not help.
     #[error("this host is out of resources: {0}")]
-    LocalResources(#[source] io::Error),
+    LocalResources(io::Error),
 }
 
 /// Connects to `address` within `timeout`. While this host is out of descriptors, ports or memory it tries again until

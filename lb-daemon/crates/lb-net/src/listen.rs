@@ -8,12 +8,12 @@ use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}{}", hint(.source))]
+#[error("cannot listen on {address}: {error}{}", hint(.error))]
 pub struct BindError {
     /// The address.
     pub address: SocketAddr,
     /// What the kernel said.
-    pub source: io::Error,
+    pub error: io::Error,
 }
 
 fn hint(error: &io::Error) -> &'static str {
@@ -45,7 +45,7 @@ pub fn bind_all(
     options: ListenOptions,
     sets: usize,
 ) -> Result<Vec<Vec<TcpListener>>, BindError> {
-    let failed = |address: SocketAddr| move |source| BindError { address, source };
+    let failed = |address: SocketAddr| move |error| BindError { address, error };
     for &address in addresses {
         ensure_free(address).map_err(failed(address))?;
     }

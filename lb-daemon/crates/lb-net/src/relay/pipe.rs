@@ -4,8 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::time::Duration;
 
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
+
+use crate::clock;
 
 /// A pipe. Closed when dropped; [`Pipes::give_back`] keeps it, if it is empty.
 #[derive(Debug)]
@@ -39,13 +42,24 @@ impl Drop for Pipe {
 pub(crate) struct Pipes {
     empty: RefCell<Vec<Pipe>>,
     made: Rc<Cell<usize>>,
-    /// Most pipes at once; lowered to what there is when the kernel refuses one.
-    max: Cell<usize>,
+    max: usize,
+    /// How often the kernel refused a pipe, and until when it is not asked again.
+    refused: Cell<u64>,
+    refused_until: Cell<Duration>,
 }
 
 impl Pipes {
+    /// How long to copy before the kernel is asked for a pipe again.
+    const PAUSE: Duration = Duration::from_secs(10);
+
     pub(crate) fn new(max: usize) -> Self {
-        Self { empty: RefCell::default(), made: Rc::default(), max: Cell::new(max) }
+        Self {
+            empty: RefCell::default(),
+            made: Rc::default(),
+            max,
+            refused: Cell::new(0),
+            refused_until: Cell::new(Duration::ZERO),
+        }
     }
 
     /// An empty pipe. `None`: copy instead.
@@ -53,15 +67,16 @@ impl Pipes {
         if let Some(pipe) = self.empty.borrow_mut().pop() {
             return Some(pipe);
         }
-        if self.made.get() >= self.max.get() {
+        if self.made.get() >= self.max || clock::coarse() < self.refused_until.get() {
             return None;
         }
-        let made = self.made.get();
         match Pipe::new(&self.made) {
             Ok(pipe) => Some(pipe),
             Err(error) => {
-                self.max.set(made);
-                tracing::warn!(%error, pipes = made, "no more pipes to splice through: copying instead");
+                self.refused.set(self.refused.get() + 1);
+                self.refused_until.set(clock::coarse() + Self::PAUSE);
+                let (pipes, refused) = (self.made.get(), self.refused.get());
+                tracing::warn!(%error, pipes, refused, "no more pipes to splice through: copying meanwhile");
                 None
             }
         }
