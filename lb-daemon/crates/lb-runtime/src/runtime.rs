@@ -46,6 +46,8 @@ impl Runtime {
     pub fn connect_failed(&self, pool: &PoolView, backend: &Backend, error: &dyn Error, now: Instant) {
         let begun = backend.state.passive_failing().failed(now, &pool.settings.passive_health);
         if let Some(backoff) = begun {
+            // At once, not with the next view: those who wait in the queue must not be sent there one after the other.
+            backend.state.set_eligible(false);
             let (pool, backend) = (&backend.pool, &backend.name);
             tracing::warn!(%pool, %backend, %error, ?backoff, "backend does not accept connections: backing off");
             self.changed.notify_one();
@@ -70,7 +72,7 @@ impl Runtime {
 
     /// Publishes a new view if at `now` a pool is not as the current one has it.
     fn refresh(&self, now: Instant) {
-        let view = self.view.load_full();
+        let mut view = self.view.load_full();
         let mut changed = false;
         let refreshed = view.pools.iter().map(|pool| match pool.refreshed(now) {
             Some(new) => {
@@ -81,12 +83,12 @@ impl Runtime {
             None => Arc::clone(pool),
         });
         let pools: Box<[_]> = refreshed.collect();
-        if !changed {
-            return;
+        if changed {
+            view = Arc::new(View { snapshot: Arc::clone(&view.snapshot), epoch: view.epoch + 1, pools });
+            self.view.store(Arc::clone(&view));
         }
-        let new = Arc::new(View { snapshot: Arc::clone(&view.snapshot), epoch: view.epoch + 1, pools });
-        self.view.store(Arc::clone(&new));
-        for pool in &new.pools {
+        // In any case: a backend that was marked when its back-off began may be eligible all the same, if all back off.
+        for pool in &view.pools {
             pool.mark_eligible();
             pool.serve_queue();
         }

@@ -186,7 +186,7 @@ async fn a_backend_that_fails_is_left_alone_for_its_back_off() {
         assert!(!pool(&runtime).is_fail_open());
         assert_eq!((picks(0), picks(1)), ("b0".into(), "b0".into()));
     };
-    tokio::select! { () = maintain => unreachable!("maintain never ends"), () = test => {} }
+    tokio::select! { biased; () = maintain => unreachable!("maintain never ends"), () = test => {} }
 }
 
 /// Threads take and give back places while others queue: nobody is forgotten, and no limit is exceeded.
@@ -221,4 +221,22 @@ fn no_wake_up_is_lost_between_threads() {
     });
     assert!(served.into_inner() > 0);
     assert!(pool.backends().all(|(backend, _)| backend.state.in_flight() == 0));
+}
+
+/// Those who wait must not be sent one after the other to a backend that has just begun its back-off.
+#[tokio::test]
+async fn a_back_off_holds_for_the_queue_before_the_next_view() {
+    let runtime = Runtime::new(config(&[(1, Some(1)), (1, Some(1))]), now());
+    let pool = pool(&runtime);
+    let lease = pool.try_lease(turn(0), &Tried::default()).unwrap();
+    let other = pool.try_lease(turn(1), &Tried::default()).unwrap();
+    let mut waiting = pool.wait(&Tried::default()).unwrap();
+    runtime.connect_failed(&pool, lease.backend(), &refused(), now());
+    drop(lease);
+    assert!(granted(&mut waiting).await.is_none());
+
+    // Once the view has it that everybody backs off, everybody is tried.
+    runtime.connect_failed(&pool, other.backend(), &refused(), now());
+    runtime.refresh(now());
+    assert!(granted(&mut waiting).await.is_some());
 }
