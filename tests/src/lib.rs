@@ -1,1 +1,61 @@
-//! (being written)
+//! The harness of the end-to-end tests: everything around the daemon is made here, and everything is real.
+//!
+//! A test starts [`Backend`]s, writes a configuration, starts a [`Daemon`] and then does what a user would do, with
+//! sockets from [`client`] or with real programs. Where loopback is enough it uses addresses of its own
+//! ([`Loopback`]), so that tests never meet; where it is not, a [`Lab`] of network namespaces.
+//!
+//! Tests wait for events, never for time to pass: [`Watched`] blocks until something changes, [`eventually`] asks again
+//! and again where there is nothing to block on. Both have a deadline and say what they waited for.
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod client;
+pub mod process;
+
+mod backend;
+mod behaviour;
+mod config;
+mod content;
+mod daemon;
+mod exchange;
+mod lab;
+mod log;
+mod loopback;
+mod namespace;
+mod time;
+mod watched;
+
+pub use backend::{Backend, Hang};
+pub use behaviour::Behaviour;
+pub use config::Config;
+pub use content::{Content, Digest, Hasher};
+pub use daemon::{Daemon, Launch};
+pub use exchange::{Exchange, Exchanged};
+pub use lab::{Lab, LabBackend};
+pub use log::{AccessRecord, LogLine};
+pub use loopback::Loopback;
+pub use namespace::{LinkState, Namespace, Verdict};
+pub use time::{Deadline, eventually, observe};
+pub use watched::Watched;
+
+/// How one side of a connection saw it end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The other side closed in order.
+    Closed,
+    /// The other side reset the connection (ECONNRESET).
+    Reset,
+    /// Something else went wrong, timeouts included.
+    Failed(std::io::ErrorKind),
+}
+
+impl From<&std::io::Error> for End {
+    fn from(error: &std::io::Error) -> Self {
+        let kind = error.kind();
+        // A broken pipe is the reset of a moment ago, met while writing.
+        if matches!(kind, std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe) {
+            return Self::Reset;
+        }
+        Self::Failed(kind)
+    }
+}

@@ -1,0 +1,152 @@
+//! The files in `config/` do what they say, started as they are.
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use lb_model::{BackendAddress, Bind, BindHost};
+use lb_tests::{Backend, Behaviour, Lab, Launch, Namespace, cli, client};
+use toml::{Table, Value};
+
+/// One way in, and everywhere that it may lead.
+struct Way {
+    listener: String,
+    address: SocketAddr,
+    /// Where the client has to come from, if the listener has an allow list.
+    source: Option<IpAddr>,
+    backends: Vec<SocketAddr>,
+}
+
+#[test]
+fn every_example_serves_on_all_its_listeners() {
+    let mut files = vec![];
+    find_examples(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../config"), &mut files);
+    assert!(!files.is_empty(), "there are examples");
+    for file in files {
+        // A network of its own for each, so that the examples' addresses and ports exist and are free.
+        let Some(lab) = Lab::require(0) else { return };
+        serves_on_all_its_listeners(&lab.balancer, &file);
+    }
+}
+
+/// Every file that is a configuration by itself: what is in a `conf.d` is included by another.
+fn find_examples(directory: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            files.push(path);
+        } else if path.is_dir() && !path.ends_with("conf.d") {
+            find_examples(&path, files);
+        }
+    }
+}
+
+#[track_caller]
+fn serves_on_all_its_listeners(network: &Namespace, file: &Path) {
+    let ways = ways(&effective(file));
+    assert!(!ways.is_empty(), "{} has no listeners", file.display());
+    let needed: BTreeSet<IpAddr> = ways
+        .iter()
+        .flat_map(|way| way.backends.iter().map(SocketAddr::ip).chain([way.address.ip()]).chain(way.source))
+        .filter(|ip| !ip.is_loopback())
+        .collect();
+    for ip in needed {
+        let (prefix, flag) = if ip.is_ipv4() { (32, "") } else { (128, "nodad") };
+        network.ip(&format!("address add {ip}/{prefix} dev lo {flag}")).unwrap();
+    }
+    let addresses: BTreeSet<SocketAddr> = ways.iter().flat_map(|way| way.backends.iter().copied()).collect();
+    let backends: Vec<_> = addresses
+        .into_iter()
+        .map(|address| Backend::start_in(network, &address.to_string(), address, Behaviour::Tag))
+        .collect();
+
+    let _daemon = Launch::with_file(file).inside(network).start();
+    for way in &ways {
+        let stream = network
+            .enter(|| match way.source {
+                Some(source) => client::connect_from(SocketAddr::new(source, 0), way.address),
+                None => client::connect(way.address),
+            })
+            .unwrap_or_else(|error| panic!("{}: {}: {error}", file.display(), way.address));
+        let name = client::read_line(&stream).unwrap_or_else(|error| {
+            panic!("{}: {} at {}: {error}", file.display(), way.listener, way.address)
+        });
+        assert!(
+            way.backends.iter().any(|backend| backend.to_string() == name),
+            "{name} serves {}",
+            way.listener
+        );
+        (&stream).write_all(b"!").unwrap();
+        assert_eq!(client::read_bytes(&stream, 1).unwrap(), b"!");
+    }
+    assert!(backends.iter().any(|backend| backend.accepted() > 0));
+}
+
+fn effective(file: &Path) -> Table {
+    let output =
+        cli::sluice(["check".as_ref(), "--print-effective".as_ref(), "-c".as_ref(), file.as_os_str()]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().parse().unwrap()
+}
+
+/// Every listener's addresses; of a port range the first, one in the middle and the last.
+fn ways(config: &Table) -> Vec<Way> {
+    let table = |name: &str| config.get(name).and_then(Value::as_table).unwrap();
+    let mut ways = vec![];
+    for (name, listener) in table("listeners") {
+        let pool = table("pools").get(listener.get("pool").unwrap().as_str().unwrap()).unwrap();
+        for bind in texts(listener, "bind") {
+            let bind: Bind = bind.parse().unwrap();
+            let (first, last) = (bind.ports.first(), bind.ports.last());
+            for port in BTreeSet::from([first, first.midpoint(last), last]) {
+                for ip in reachable(bind.host) {
+                    ways.push(Way {
+                        listener: name.clone(),
+                        address: SocketAddr::new(ip, port),
+                        source: allowed_source(listener, ip),
+                        backends: backend_addresses(pool).map(|b| b.for_listener_port(port)).collect(),
+                    });
+                }
+            }
+        }
+    }
+    ways
+}
+
+/// Addresses at which a client finds the bind: a wildcard is on every address of its families.
+fn reachable(host: BindHost) -> Vec<IpAddr> {
+    let (v4, v6) = (Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into());
+    match host {
+        BindHost::Any => vec![v4, v6],
+        BindHost::Ip(ip) if ip.is_unspecified() => vec![if ip.is_ipv4() { v4 } else { v6 }],
+        BindHost::Ip(ip) => vec![ip],
+    }
+}
+
+/// The last address of the first network of this family on the allow list: the first may be kept out by the other list.
+fn allowed_source(listener: &Value, target: IpAddr) -> Option<IpAddr> {
+    let network = texts(listener, "allow").into_iter().find(|text| text.contains(':') == target.is_ipv6())?;
+    let (ip, prefix) =
+        network.split_once('/').unwrap_or((network, if target.is_ipv4() { "32" } else { "128" }));
+    let prefix: u32 = prefix.parse().unwrap();
+    Some(match ip.parse().unwrap() {
+        IpAddr::V4(ip) => {
+            Ipv4Addr::from_bits(ip.to_bits() | (u32::MAX.checked_shr(prefix).unwrap_or(0) >> 1)).into()
+        }
+        IpAddr::V6(ip) => {
+            Ipv6Addr::from_bits(ip.to_bits() | (u128::MAX.checked_shr(prefix).unwrap_or(0) >> 1)).into()
+        }
+    })
+}
+
+fn backend_addresses(pool: &Value) -> impl Iterator<Item = BackendAddress> {
+    let entries = pool.get("backends").and_then(Value::as_array).unwrap();
+    let address = |entry: &Value| entry.get("address").unwrap_or(entry).as_str().unwrap().parse().unwrap();
+    entries.iter().map(address)
+}
+
+fn texts<'a>(table: &'a Value, key: &str) -> Vec<&'a str> {
+    let array = table.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    array.iter().map(|text| text.as_str().unwrap()).collect()
+}

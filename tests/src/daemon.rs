@@ -1,0 +1,238 @@
+//! The daemon under test.
+
+use std::fmt;
+use std::io::{BufRead as _, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::NamedTempFile;
+
+use crate::cli::Unprivileged;
+use crate::client::Ended;
+use crate::{AccessRecord, End, LogLine, Namespace, Watched, cli, eventually};
+
+/// How long a test waits for something that has to happen, with much room for a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How a daemon is started.
+#[derive(Debug)]
+pub struct Launch<'a> {
+    config: Source,
+    namespace: Option<&'a Namespace>,
+    fd_limits: Option<(u64, u64)>,
+    unprivileged: Option<Unprivileged>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Text(NamedTempFile),
+    File(PathBuf),
+    Demo,
+}
+
+impl<'a> Launch<'a> {
+    /// With this configuration.
+    pub fn new(config: impl fmt::Display) -> Self {
+        Self {
+            config: Source::Text(cli::config_file(&config.to_string())),
+            namespace: None,
+            fd_limits: None,
+            unprivileged: None,
+        }
+    }
+
+    /// With the configuration in the file `path`.
+    pub fn with_file(path: &Path) -> Self {
+        Self { config: Source::File(path.into()), namespace: None, fd_limits: None, unprivileged: None }
+    }
+
+    /// As a demonstration, which brings its own configuration and backends.
+    pub fn demo() -> Self {
+        Self { config: Source::Demo, namespace: None, fd_limits: None, unprivileged: None }
+    }
+
+    /// Inside `namespace`.
+    pub fn inside(self, namespace: &'a Namespace) -> Self {
+        Self { namespace: Some(namespace), ..self }
+    }
+
+    /// With these limits of file descriptors.
+    pub fn fd_limits(self, soft: u64, hard: u64) -> Self {
+        Self { fd_limits: Some((soft, hard)), ..self }
+    }
+
+    /// Without privileges, whoever runs the test.
+    pub fn unprivileged(self) -> Self {
+        Self { unprivileged: Some(Unprivileged::new()), ..self }
+    }
+
+    /// Starts it and waits until it serves.
+    pub fn start(self) -> Daemon {
+        let daemon = self.spawn();
+        daemon.wait_for_log("ready", |line| line.says("ready"));
+        daemon
+    }
+
+    /// Starts it and waits for nothing: for those that will not become ready.
+    pub fn spawn(self) -> Daemon {
+        // All the wrappers replace themselves by what they run, so that our child's pid is the daemon's.
+        let mut command = match self.namespace {
+            Some(namespace) => namespace.command("env"),
+            None => Command::new("env"),
+        };
+        if let Some((soft, hard)) = self.fd_limits {
+            command.arg("prlimit").arg(format!("--nofile={soft}:{hard}"));
+        }
+        match &self.unprivileged {
+            Some(unprivileged) => command.args(unprivileged.words()),
+            None => command.arg(cli::program()),
+        };
+        match &self.config {
+            Source::Text(file) => command.args(["run", "-c"]).arg(file.path()),
+            Source::File(path) => command.args(["run", "-c"]).arg(path),
+            Source::Demo => command.arg("demo"),
+        };
+        Daemon::follow(&mut command, self.config, self.unprivileged)
+    }
+}
+
+/// A running daemon, killed with this value.
+#[derive(Debug)]
+pub struct Daemon {
+    child: Child,
+    log: Arc<Watched<Log>>,
+    readers: Vec<JoinHandle<()>>,
+    /// Kept as long as it may read them.
+    _files: (Source, Option<Unprivileged>),
+}
+
+#[derive(Debug)]
+struct Log {
+    lines: Vec<LogLine>,
+    /// Standard output and standard error, as long as the daemon has them open.
+    open_streams: u8,
+}
+
+impl Daemon {
+    /// Starts a daemon with this configuration and waits until it serves.
+    pub fn start(config: impl fmt::Display) -> Self {
+        Launch::new(config).start()
+    }
+
+    fn follow(command: &mut Command, config: Source, program: Option<Unprivileged>) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
+        let log = Arc::new(Watched::new(Log { lines: vec![], open_streams: 2 }));
+        let readers = vec![
+            follow(child.stdout.take().expect("stdout is piped"), Arc::clone(&log)),
+            follow(child.stderr.take().expect("stderr is piped"), Arc::clone(&log)),
+        ];
+        Self { child, log, readers, _files: (config, program) }
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).expect("our child is there until it is waited for");
+    }
+
+    /// Waits until it has ended and all that it logged is here.
+    #[track_caller]
+    pub fn wait_exit(&mut self, within: Duration) -> ExitStatus {
+        let mut status = None;
+        eventually(within, "the daemon ends", || {
+            status = self.child.try_wait().expect("waiting for our child");
+            status.is_some()
+        });
+        for reader in self.readers.drain(..) {
+            reader.join().expect("a log reader does not panic");
+        }
+        status.expect("it has ended")
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("waiting for our child").is_none()
+    }
+
+    /// Waits for a log line that `matches`; panics with the log if there is none in time or the daemon ends.
+    #[track_caller]
+    pub fn wait_for_log(&self, what: &str, matches: impl Fn(&LogLine) -> bool) -> LogLine {
+        self.wait_for(what, |lines| lines.iter().find(|line| matches(line)).cloned())
+    }
+
+    /// Waits for the access record of the client at `client`: the newest, if it had several connections.
+    #[track_caller]
+    pub fn wait_for_record(&self, client: SocketAddr) -> AccessRecord {
+        self.wait_for(&format!("an access record of {client}"), |lines| {
+            lines.iter().rev().filter_map(LogLine::access_record).find(|record| record.client == client)
+        })
+    }
+
+    /// Asserts that a client was reset without a byte, and returns its access record.
+    #[track_caller]
+    pub fn record_of_refused(&self, ended: &Ended) -> AccessRecord {
+        assert!(ended.bytes.is_empty() && ended.end == End::Reset, "{ended:?}\n{}", self.log_text());
+        self.wait_for_record(ended.client)
+    }
+
+    /// Waits until there are at least `count` access records, and returns them all.
+    #[track_caller]
+    pub fn wait_for_records(&self, count: usize) -> Vec<AccessRecord> {
+        self.wait_for(&format!("{count} access records"), |lines| {
+            let records: Vec<_> = lines.iter().filter_map(LogLine::access_record).collect();
+            (records.len() >= count).then_some(records)
+        })
+    }
+
+    /// The access records so far.
+    pub fn access_records(&self) -> Vec<AccessRecord> {
+        self.log.read(|log| log.lines.iter().filter_map(LogLine::access_record).collect())
+    }
+
+    /// Everything that it has logged and printed so far.
+    pub fn log_text(&self) -> String {
+        self.log.read(|log| log.lines.iter().flat_map(|line| [line.text.as_str(), "\n"]).collect())
+    }
+
+    #[track_caller]
+    fn wait_for<R>(&self, what: &str, look: impl Fn(&[LogLine]) -> Option<R>) -> R {
+        let found = self.log.wait(PATIENCE, |log| match look(&log.lines) {
+            Some(found) => Some(Some(found)),
+            None => (log.open_streams == 0).then_some(None),
+        });
+        found.flatten().unwrap_or_else(|| panic!("{what} not in the daemon's log:\n{}", self.log_text()))
+    }
+}
+
+fn follow(stream: impl Read + Send + 'static, log: Arc<Watched<Log>>) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            log.change(|log| log.lines.push(LogLine::new(line)));
+        }
+        log.change(|log| log.open_streams -= 1);
+    })
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Where it has been waited for, both do nothing.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        for reader in self.readers.drain(..) {
+            let _ = reader.join();
+        }
+        if std::thread::panicking() {
+            eprintln!("log of the daemon:\n{}", self.log_text());
+        }
+    }
+}
