@@ -11,8 +11,11 @@ pub enum InvalidAddress {
     #[error("{0:?} has no port; write it as \"{1}:PORT\"")]
     MissingPort(String, String),
     /// The part before the port is no IP address.
-    #[error("{0:?} is not an IP address; expected for example 192.0.2.1, [2001:db8::1] or *")]
+    #[error("{0:?} is not an IP address; expected for example 192.0.2.1 or [2001:db8::1]")]
     NotAnIp(String),
+    /// An IPv4-mapped IPv6 address: the same socket address under another name.
+    #[error("write [{0}] as the IPv4 address that it is: {1}")]
+    Mapped(IpAddr, IpAddr),
     /// An IPv6 address without brackets cannot be told from its port.
     #[error("an IPv6 address needs brackets: [{0}]")]
     MissingBrackets(String),
@@ -216,7 +219,9 @@ fn split_port(text: &str) -> Result<(&str, Option<&str>), InvalidAddress> {
 }
 
 fn parse_ip(text: &str) -> Result<IpAddr, InvalidAddress> {
-    text.parse().map_err(|_invalid: std::net::AddrParseError| InvalidAddress::NotAnIp(text.into()))
+    let ip: IpAddr =
+        text.parse().map_err(|_invalid: std::net::AddrParseError| InvalidAddress::NotAnIp(text.into()))?;
+    if ip.to_canonical() == ip { Ok(ip) } else { Err(InvalidAddress::Mapped(ip, ip.to_canonical())) }
 }
 
 fn parse_port(text: &str) -> Result<u16, InvalidPortRange> {
@@ -256,6 +261,10 @@ mod tests {
         assert_eq!(message("10.0.0.1:9-8"), "the port range 9-8 ends before it begins");
         assert_eq!(message("2001:db8::1"), "an IPv6 address needs brackets: [2001:db8::1]");
         assert!(message("example.com:80").contains("is not an IP address"));
+        assert_eq!(
+            message("[::ffff:10.0.0.1]:80"),
+            "write [::ffff:10.0.0.1] as the IPv4 address that it is: 10.0.0.1"
+        );
         assert!("0.0.0.0:80".parse::<BackendAddress>().unwrap_err().to_string().contains("to connect to"));
     }
 

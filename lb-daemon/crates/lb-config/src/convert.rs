@@ -1,0 +1,90 @@
+//! Raw tables to the model: what is missing, what is out of range, and what does not go together.
+//!
+//! Functions here report what is wrong and go on with something plausible, so that the rest is checked too. Only what
+//! cannot be made up (a name, an address) is an `Option`. Whether there was an error is known by the one list of problems.
+
+mod access;
+mod backend;
+mod bind;
+mod duplicate;
+mod duration;
+mod file;
+mod global;
+mod listener;
+mod log;
+mod pool;
+mod pool_names;
+
+use std::fmt;
+use std::ops::Range;
+use std::str::FromStr;
+
+use lb_model::Config;
+
+use crate::diagnostic::Problems;
+use crate::document::Document;
+use crate::raw::Located;
+
+use self::pool_names::PoolNames;
+
+/// The configuration that `documents`, the main one first, describe together.
+pub(crate) fn config(documents: &[Document<'_>], problems: &mut Problems) -> Option<Config> {
+    file::check(documents, problems);
+    duplicate::check(documents, problems);
+    bind::check_overlaps(documents, problems);
+
+    let global = global::convert(documents);
+    let log = log::convert(documents);
+    let pool_names = PoolNames::of(documents);
+    pool_names.warn_of_unused(documents, problems);
+
+    let mut listeners = Some(Vec::new());
+    let mut pools = Some(Vec::new());
+    for document in documents {
+        for (name, raw) in document.raw.listeners() {
+            let listener = listener::convert(name, raw, &pool_names, document, problems);
+            collect(&mut listeners, listener);
+        }
+        for (name, raw) in document.raw.pools() {
+            collect(&mut pools, pool::convert(name, raw, document, problems));
+        }
+    }
+    let (mut listeners, mut pools) = (listeners?, pools?);
+    listeners.sort_by(|a, b| a.name.cmp(&b.name));
+    pools.sort_by(|a, b| a.name.cmp(&b.name));
+    Some(Config { global, log, listeners, pools })
+}
+
+/// Adds `item` if everything before it is there.
+fn collect<T>(items: &mut Option<Vec<T>>, item: Option<T>) {
+    match (items.as_mut(), item) {
+        (Some(items), Some(item)) => items.push(item),
+        _ => *items = None,
+    }
+}
+
+/// The value of a key that must be there; reports where it is not.
+fn required<'r, T>(
+    key: &str,
+    value: Option<&'r Located<T>>,
+    table: &Range<usize>,
+    document: &Document<'_>,
+    problems: &mut Problems,
+) -> Option<&'r Located<T>> {
+    if value.is_none() && !document.has_key(table, key) {
+        problems.absence(document.diagnostic(table.clone(), &format!("the key `{key}` is missing")));
+    }
+    value
+}
+
+/// The name of a table, such as `web` in `[pools.web]`.
+fn name<N: FromStr<Err: fmt::Display>>(
+    name: &Located<String>,
+    document: &Document<'_>,
+    problems: &mut Problems,
+) -> Option<N> {
+    name.value
+        .parse()
+        .map_err(|error: N::Err| problems.error(document.diagnostic(name.span.clone(), &error.to_string())))
+        .ok()
+}

@@ -1,0 +1,94 @@
+//! `bind` of listeners, and that no two of a configuration overlap.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::ops::Range;
+
+use lb_model::Bind;
+
+use crate::diagnostic::Problems;
+use crate::document::Document;
+use crate::raw::{Located, RawListener, Text};
+
+/// The binds of one listener.
+pub(super) fn convert(
+    raw: &Located<Vec<Located<Text<Bind>>>>,
+    document: &Document<'_>,
+    problems: &mut Problems,
+) -> Vec<Bind> {
+    if raw.value.is_empty() && document.is_empty_list(&raw.span) {
+        problems.error(document.diagnostic(raw.span.clone(), "must name at least one address"));
+    }
+    raw.value.iter().map(|bind| bind.value.0).collect()
+}
+
+/// A bind with its place and owner.
+struct Bound<'d> {
+    bind: Bind,
+    listener: &'d str,
+    document: &'d Document<'d>,
+    span: &'d Range<usize>,
+}
+
+pub(super) fn check_overlaps(documents: &[Document<'_>], problems: &mut Problems) {
+    let bounds: Vec<_> = documents.iter().flat_map(bounds).collect();
+    for (earlier, later) in overlaps(&bounds) {
+        let (Some(earlier), Some(later)) = (bounds.get(earlier), bounds.get(later)) else { continue };
+        // A listener that is defined twice is reported as such.
+        let redefined = earlier.listener == later.listener && !std::ptr::eq(earlier.document, later.document);
+        if !redefined {
+            let message = format!(
+                "{} of listener {} overlaps {} of listener {} at {}",
+                later.bind,
+                later.listener,
+                earlier.bind,
+                earlier.listener,
+                earlier.document.place(earlier.span)
+            );
+            problems.error(later.document.diagnostic(later.span.clone(), &message));
+        }
+    }
+}
+
+/// The binds of one file, in its order.
+fn bounds<'d>(document: &'d Document<'d>) -> Vec<Bound<'d>> {
+    let of_listener = |(name, raw): &'d (Located<String>, Located<RawListener>)| {
+        let binds = raw.value.bind.iter().flat_map(|bind| &bind.value);
+        binds.map(|Located { span, value: Text(bind) }| Bound {
+            bind: *bind,
+            listener: &name.value,
+            document,
+            span,
+        })
+    };
+    let mut bounds: Vec<_> = document.raw.listeners().flat_map(of_listener).collect();
+    bounds.sort_by_key(|bound| bound.span.start);
+    bounds
+}
+
+/// Pairs of indexes of binds that overlap, the smaller first: for each bind that overlaps earlier ones, one of those.
+fn overlaps(bounds: &[Bound<'_>]) -> BTreeSet<(usize, usize)> {
+    let mut by_ip: BTreeMap<IpAddr, Vec<(Bind, usize)>> = BTreeMap::new();
+    for (index, bound) in bounds.iter().enumerate() {
+        for ip in bound.bind.ips() {
+            by_ip.entry(ip).or_default().push((bound.bind, index));
+        }
+    }
+    let mut pairs = BTreeSet::new();
+    for binds in by_ip.values_mut() {
+        binds.sort_by_key(|&(bind, index)| (bind.ports.first(), index));
+        // Sorted by first port, a bind overlaps an earlier one exactly if it overlaps the one that reaches farthest.
+        let mut farthest: Option<(Bind, usize)> = None;
+        for &(bind, index) in &*binds {
+            if let Some((reach, other)) = farthest
+                && reach.overlaps(bind)
+            {
+                pairs.insert((other.min(index), other.max(index)));
+            }
+            if farthest.is_none_or(|(reach, _)| reach.ports.last() < bind.ports.last()) {
+                farthest = Some((bind, index));
+            }
+        }
+    }
+    pairs
+}

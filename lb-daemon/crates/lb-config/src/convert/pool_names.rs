@@ -1,0 +1,57 @@
+//! Which pools there are, and references to them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lb_model::{PoolId, PoolName};
+
+use crate::diagnostic::Problems;
+use crate::document::Document;
+use crate::raw::{Located, Text};
+use crate::suggest::did_you_mean;
+
+/// The pools of all files by name, those included that have mistakes in them.
+pub(super) struct PoolNames {
+    ids: BTreeMap<String, PoolId>,
+}
+
+impl PoolNames {
+    pub(super) fn of(documents: &[Document<'_>]) -> Self {
+        let names: BTreeSet<&str> =
+            documents.iter().flat_map(|document| document.keys_of("pools")).map(|(name, _)| name).collect();
+        // The model has its pools sorted by name, as this set is.
+        let ids = names.into_iter().map(str::to_owned).zip((0..).map(PoolId)).collect();
+        Self { ids }
+    }
+
+    /// The pool that a listener names.
+    pub(super) fn resolve(
+        &self,
+        reference: &Located<Text<PoolName>>,
+        document: &Document<'_>,
+        problems: &mut Problems,
+    ) -> Option<PoolId> {
+        let Located { span, value: Text(name) } = reference;
+        let id = self.ids.get(name.as_str()).copied();
+        if id.is_none() {
+            let suggestion = did_you_mean(name.as_str(), self.ids.keys().map(String::as_str));
+            let message = format!("there is no pool \"{name}\"{suggestion}");
+            problems.absence(document.diagnostic(span.clone(), &message));
+        }
+        id
+    }
+
+    /// Warns of pools that no listener names.
+    pub(super) fn warn_of_unused(&self, documents: &[Document<'_>], problems: &mut Problems) {
+        let listeners = documents.iter().flat_map(|document| document.raw.listeners());
+        let used: BTreeSet<&str> = listeners
+            .filter_map(|(_, listener)| listener.value.pool.as_ref())
+            .map(|pool| pool.value.0.as_str())
+            .collect();
+        for document in documents {
+            for (name, span) in document.keys_of("pools").filter(|(name, _)| !used.contains(name)) {
+                let message = format!("no listener uses the pool \"{name}\"");
+                problems.warning(document.diagnostic(span, &message));
+            }
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! What a key means that is not set. The reference page, the JSON Schema and the conversion all read it here.
+
+use std::num::{NonZeroU8, NonZeroU32};
+use std::time::Duration;
+
+use lb_model::{Algorithm, Global, Log, LogFormat, LogLevel, MaxConnections, PassiveHealth, Queue, Workers};
+
+pub(crate) const GLOBAL: Global = Global {
+    workers: Workers::Auto,
+    max_connections: MaxConnections::Auto,
+    drain_timeout: Duration::from_secs(30),
+    hash_seed: 0,
+};
+
+pub(crate) const LOG: Log = Log { level: LogLevel::Info, format: LogFormat::Human, access: true };
+
+/// Long enough for what chats rarely, short enough that what died without a word does not pile up for a day.
+pub(crate) const IDLE_TIMEOUT: Option<Duration> = Some(Duration::from_secs(600));
+/// On the client's side probes cost a packet a minute and find clients that are gone.
+pub(crate) const CLIENT_KEEPALIVE: Option<Duration> = Some(Duration::from_secs(60));
+
+pub(crate) const ALGORITHM: Algorithm = Algorithm::Hash;
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const CONNECT_TRIES: NonZeroU8 = NonZeroU8::new(3).unwrap();
+/// A backend that goes away in silence is found by the idle timeout.
+pub(crate) const BACKEND_KEEPALIVE: Option<Duration> = None;
+pub(crate) const QUEUE: Queue = Queue { limit: 1024, timeout: Duration::from_secs(10) };
+pub(crate) const PASSIVE_HEALTH: PassiveHealth = PassiveHealth {
+    failures: NonZeroU32::MIN,
+    backoff: Duration::from_secs(1),
+    max_backoff: Duration::from_secs(30),
+};
