@@ -1,0 +1,169 @@
+//! The backend of every case: one thread, one epoll, answers what [`wire`] asks for.
+//!
+//! [`wire`]: crate::bench::wire
+
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsFd;
+
+use anyhow::{Context, Result, ensure};
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::net::SocketFlags;
+use socket2::{Domain, Socket, Type};
+
+use crate::bench::wire::{CHUNK, HEADER, Header, Outgoing, Pattern, Written, read};
+
+/// Runs the backend.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Where to listen.
+    address: SocketAddr,
+}
+
+/// What a connection is at.
+enum State {
+    /// Reading a header, of which so much is there.
+    Header([u8; HEADER], usize),
+    /// Reading a payload, of which so much is there.
+    Payload(Header, u64),
+    /// Writing a reply.
+    Reply(Outgoing),
+}
+
+/// One accepted connection.
+struct Connection {
+    stream: TcpStream,
+    state: State,
+    /// What epoll watches it for.
+    interest: EventFlags,
+}
+
+/// What becomes of a connection after an event.
+enum Next {
+    Keep,
+    Close,
+}
+
+/// Serves until it is killed.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let listener = Socket::new(Domain::for_address(args.address), Type::STREAM.nonblocking(), None)?;
+    listener.set_reuse_address(true)?;
+    listener.set_tcp_nodelay(true)?;
+    listener.bind(&args.address.into()).with_context(|| format!("backend cannot bind {}", args.address))?;
+    listener.listen(i32::from(u16::MAX))?;
+
+    const LISTENER: u64 = u64::MAX;
+    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    epoll::add(&epoll, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
+    let pattern = Pattern::new();
+    let mut buffer = vec![0; CHUNK];
+    let mut connections: Vec<Option<Connection>> = Vec::new();
+    let mut free: Vec<usize> = Vec::new();
+    let mut events = Vec::with_capacity(256);
+    loop {
+        events.clear();
+        match epoll::wait(&epoll, rustix::buffer::spare_capacity(&mut events), None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error).context("epoll_wait"),
+        }
+        for event in &events {
+            let token = event.data;
+            if token.u64() == LISTENER {
+                accept_all(&epoll, &listener, &mut connections, &mut free)?;
+                continue;
+            }
+            let slot = usize::try_from(token.u64()).unwrap_or(usize::MAX);
+            let Some(connection) = connections.get_mut(slot).and_then(Option::as_mut) else { continue };
+            // A proxy that resets a connection, or sends what is no request, shows at the generator.
+            let next = connection.advance(&mut buffer, &pattern).unwrap_or(Next::Close);
+            match next {
+                Next::Keep => connection.watch(&epoll, slot)?,
+                Next::Close => {
+                    connections.get_mut(slot).and_then(Option::take);
+                    free.push(slot);
+                }
+            }
+        }
+    }
+}
+
+fn accept_all(
+    epoll: impl AsFd,
+    listener: &Socket,
+    connections: &mut Vec<Option<Connection>>,
+    free: &mut Vec<usize>,
+) -> Result<()> {
+    loop {
+        let stream = match rustix::net::accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
+            Ok(socket) => TcpStream::from(socket),
+            Err(rustix::io::Errno::AGAIN) => return Ok(()),
+            Err(rustix::io::Errno::CONNABORTED | rustix::io::Errno::INTR) => continue,
+            Err(error) => return Err(error).context("backend cannot accept"),
+        };
+        let slot = free.pop().unwrap_or_else(|| {
+            connections.push(None);
+            connections.len() - 1
+        });
+        let interest = EventFlags::IN;
+        epoll::add(&epoll, &stream, EventData::new_u64(slot as u64), interest)?;
+        if let Some(place) = connections.get_mut(slot) {
+            *place = Some(Connection { stream, state: State::Header([0; HEADER], 0), interest });
+        }
+    }
+}
+
+impl Connection {
+    /// One read or write, and at once the reply's first write when the request is complete.
+    fn advance(&mut self, buffer: &mut [u8], pattern: &Pattern) -> Result<Next> {
+        if !matches!(self.state, State::Reply(_)) {
+            let Some(received) = read(&self.stream, buffer)? else { return Ok(Next::Keep) };
+            if received.is_empty() {
+                return Ok(Next::Close);
+            }
+            self.receive(received, pattern)?;
+        }
+        if let State::Reply(reply) = &mut self.state
+            && reply.write(&self.stream, pattern)? == Written::All
+        {
+            self.state = State::Header([0; HEADER], 0);
+        }
+        Ok(Next::Keep)
+    }
+
+    /// Takes received bytes into the state.
+    fn receive(&mut self, mut received: &[u8], pattern: &Pattern) -> Result<()> {
+        if let State::Header(header, have) = &mut self.state {
+            let taken = received.len().min(HEADER - *have);
+            let (head, rest) = received.split_at(taken);
+            if let Some(place) = header.get_mut(*have..*have + taken) {
+                place.copy_from_slice(head);
+            }
+            *have += taken;
+            received = rest;
+            if *have == HEADER {
+                self.state = State::Payload(Header::decode(header), 0);
+            }
+        }
+        if let State::Payload(header, have) = &mut self.state {
+            pattern.check(header.seed.wrapping_add(*have), received)?;
+            *have += received.len() as u64;
+            ensure!(*have <= header.payload, "more payload than announced");
+            if *have == header.payload {
+                self.state = State::Reply(Outgoing::reply(*header));
+            }
+        }
+        Ok(())
+    }
+
+    /// Watches for what the state waits for.
+    fn watch(&mut self, epoll: impl AsFd, slot: usize) -> Result<()> {
+        let wanted = match self.state {
+            State::Reply(_) => EventFlags::OUT,
+            State::Header(..) | State::Payload(..) => EventFlags::IN,
+        };
+        if wanted != self.interest {
+            epoll::modify(epoll, &self.stream, EventData::new_u64(slot as u64), wanted)?;
+            self.interest = wanted;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,205 @@
+//! The cases: which load, what of it is counted, and what the result is held to.
+
+use crate::bench::peer::Peer;
+
+/// One case of the bench.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Case {
+    /// Its name, as in `--only`.
+    pub(crate) name: &'static str,
+    /// What it measures, for people.
+    pub(crate) title: &'static str,
+    /// What is counted.
+    pub(crate) cost: Cost,
+    /// Who takes part.
+    pub(crate) peers: &'static [Peer],
+    /// Ratios are to the best of these.
+    pub(crate) reference: &'static [Peer],
+    /// What our figure is held to.
+    pub(crate) gate: Option<Gate>,
+    /// Rounds, unless the command line says otherwise.
+    pub(crate) rounds: usize,
+    /// The load of one round.
+    pub(crate) load: Load,
+}
+
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cost {
+    /// Microseconds of CPU time an exchange, which is a connection or a message.
+    PerExchange(Exchange),
+    /// Seconds of CPU time a GiB.
+    PerGibibyte,
+    /// Bytes of memory an idle connection.
+    Memory,
+}
+
+/// What an exchange stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exchange {
+    Connection,
+    Message,
+}
+
+/// What our figure is held to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Gate {
+    /// At most so many times the reference.
+    Ratio(f64),
+    /// A ratio within 5 % of the best bound known: the aim. Met when the 95 % interval of at least
+    /// [`AIM_ROUNDS`] paired rounds lies under 1.0.
+    Aim(f64),
+    /// At most so much.
+    Absolute(f64),
+}
+
+/// Paired rounds that [`Gate::Aim`] asks for.
+pub(crate) const AIM_ROUNDS: usize = 15;
+
+/// The load of one round.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Load {
+    /// Connections in all.
+    pub(crate) connections: u64,
+    /// Connections at a time.
+    pub(crate) concurrency: u64,
+    /// Exchanges on each.
+    pub(crate) exchanges: u64,
+    /// Bytes of a request.
+    pub(crate) request: u64,
+    /// Bytes of a reply.
+    pub(crate) reply: u64,
+    /// Connections a second, where they come by the clock.
+    pub(crate) rate: Option<u32>,
+}
+
+const PEERS: &[Peer] = &[Peer::Sluice, Peer::Nginx, Peer::Haproxy, Peer::Envoy];
+const BULK_PEERS: &[Peer] =
+    &[Peer::Sluice, Peer::Nginx, Peer::Haproxy, Peer::HaproxyAuto, Peer::HaproxySplice, Peer::Envoy];
+/// Whichever of them does best.
+const HAPROXY: &[Peer] = &[Peer::Haproxy, Peer::HaproxyAuto, Peer::HaproxySplice];
+
+/// 64 clients, each: connect, send 100 B, receive 1 KiB, close.
+const CONNECTIONS: Load =
+    Load { connections: 20_000, concurrency: 64, exchanges: 1, request: 100, reply: 1024, rate: None };
+
+/// Four connections that move 2 GiB one way.
+const BULK: Load =
+    Load { connections: 4, concurrency: 4, exchanges: 1, request: 100, reply: 512 << 20, rate: None };
+
+/// All cases, in the order in which they run.
+pub(crate) const CASES: [Case; 6] = [
+    Case {
+        name: "l4.conn",
+        title: "CPU per TCP connection, 64 clients at full speed",
+        cost: Cost::PerExchange(Exchange::Connection),
+        peers: PEERS,
+        reference: &[Peer::Nginx],
+        gate: Some(Gate::Aim(0.95)),
+        rounds: AIM_ROUNDS,
+        load: CONNECTIONS,
+    },
+    Case {
+        name: "l4.conn.rate",
+        title: "CPU per TCP connection at 4,000 a second",
+        cost: Cost::PerExchange(Exchange::Connection),
+        peers: PEERS,
+        reference: &[Peer::Nginx],
+        gate: None,
+        rounds: 5,
+        load: Load { connections: 12_000, rate: Some(4000), ..CONNECTIONS },
+    },
+    Case {
+        name: "l4.bulk",
+        title: "CPU for bulk from the backend, 4 connections",
+        cost: Cost::PerGibibyte,
+        peers: BULK_PEERS,
+        reference: HAPROXY,
+        gate: Some(Gate::Ratio(0.75)),
+        rounds: 5,
+        load: BULK,
+    },
+    Case {
+        name: "l4.bulk.up",
+        title: "CPU for bulk to the backend, 4 connections",
+        cost: Cost::PerGibibyte,
+        peers: BULK_PEERS,
+        reference: HAPROXY,
+        gate: None,
+        rounds: 5,
+        load: Load { request: BULK.reply, reply: BULK.request, ..BULK },
+    },
+    Case {
+        name: "l4.idle",
+        title: "memory per idle connection that has carried one small exchange",
+        cost: Cost::Memory,
+        peers: PEERS,
+        reference: &[Peer::Haproxy],
+        gate: Some(Gate::Absolute(2500.0)),
+        rounds: 5,
+        load: Load { connections: 10_000, ..CONNECTIONS },
+    },
+    Case {
+        name: "l4.stream",
+        title: "CPU per 200-byte message and its answer, 64 kept connections",
+        cost: Cost::PerExchange(Exchange::Message),
+        peers: PEERS,
+        reference: &[Peer::Nginx],
+        gate: None,
+        rounds: 5,
+        load: Load {
+            connections: 64,
+            concurrency: 64,
+            exchanges: 3000,
+            request: 200,
+            reply: 200,
+            rate: None,
+        },
+    },
+];
+
+impl Load {
+    /// A tenth of the work, to see that it works.
+    pub(crate) fn quick(self) -> Self {
+        let tenth = |n: u64| if n > 1000 { n / 10 } else { n };
+        Self {
+            connections: tenth(self.connections),
+            exchanges: tenth(self.exchanges),
+            request: tenth(self.request),
+            reply: if self.reply > 1 << 20 { self.reply / 10 } else { self.reply },
+            ..self
+        }
+    }
+
+    /// Bytes that one round moves.
+    pub(crate) fn bytes(self) -> u64 {
+        self.connections * self.exchanges * (self.request + self.reply)
+    }
+}
+
+impl Cost {
+    /// The unit of the figure.
+    pub(crate) fn unit(self) -> &'static str {
+        match self {
+            Self::PerExchange(Exchange::Connection) => "µs/connection",
+            Self::PerExchange(Exchange::Message) => "µs/message",
+            Self::PerGibibyte => "s/GiB",
+            Self::Memory => "B/connection",
+        }
+    }
+
+    /// The unit of its throughput; memory has none.
+    pub(crate) fn throughput_unit(self) -> Option<&'static str> {
+        match self {
+            Self::PerExchange(Exchange::Connection) => Some("connections/s"),
+            Self::PerExchange(Exchange::Message) => Some("messages/s"),
+            Self::PerGibibyte => Some("GiB/s"),
+            Self::Memory => None,
+        }
+    }
+
+    /// Whether the time of one exchange says something.
+    pub(crate) fn has_latency(self) -> bool {
+        matches!(self, Self::PerExchange(_))
+    }
+}

@@ -1,0 +1,327 @@
+//! The load generator: one thread, one epoll, a fixed amount of work, checked content.
+//!
+//! It prints one JSON object when the work is done. Any error of any connection fails the whole run: a proxy that
+//! drops work must not look fast.
+
+use std::collections::VecDeque;
+use std::io::{self, Read};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
+use socket2::{Domain, Socket, Type};
+
+use crate::bench::stats::percentile;
+use crate::bench::wire::{CHUNK, HEADER, Header, Outgoing, Pattern, Written, read};
+
+/// No event for so long means that the proxy has lost something.
+const STALLED: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+
+/// epoll's token of the pace timer.
+const PACE: u64 = u64::MAX;
+
+/// Generates one load.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Args {
+    /// Where the proxy listens.
+    #[arg(long)]
+    pub(crate) target: SocketAddr,
+    /// Connections to make in all.
+    #[arg(long)]
+    pub(crate) connections: u64,
+    /// Connections at work at a time; with a rate, no limit.
+    #[arg(long)]
+    pub(crate) concurrency: u64,
+    /// Exchanges on each connection.
+    #[arg(long)]
+    pub(crate) exchanges: u64,
+    /// Bytes of a request, its header included.
+    #[arg(long)]
+    pub(crate) request: u64,
+    /// Bytes of a reply.
+    #[arg(long)]
+    pub(crate) reply: u64,
+    /// Connections to start per second, whether earlier ones are done or not.
+    #[arg(long)]
+    pub(crate) rate: Option<u32>,
+    /// Keep all connections open after their exchanges, until standard input ends.
+    #[arg(long)]
+    pub(crate) hold: bool,
+}
+
+impl Args {
+    /// The arguments as a command line.
+    pub(crate) fn to_command_line(&self) -> Vec<String> {
+        let mut line = vec![format!("--target={}", self.target)];
+        line.push(format!("--connections={}", self.connections));
+        line.push(format!("--concurrency={}", self.concurrency));
+        line.push(format!("--exchanges={}", self.exchanges));
+        line.push(format!("--request={}", self.request));
+        line.push(format!("--reply={}", self.reply));
+        line.extend(self.rate.map(|rate| format!("--rate={rate}")));
+        line.extend(self.hold.then(|| "--hold".to_owned()));
+        line
+    }
+}
+
+/// Generates the load and prints what it took.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    ensure!(args.request >= HEADER as u64, "a request is at least {HEADER} bytes");
+    let began = Instant::now();
+    let mut generator = Generator::new(args, began)?;
+    generator.run()?;
+    let elapsed = began.elapsed();
+    generator.latencies.sort_unstable();
+    let micros = |share| percentile(&generator.latencies, share).as_nanos() as f64 / 1e3;
+    let report = serde_json::json!({
+        "elapsed_s": elapsed.as_secs_f64(),
+        "exchanges": generator.latencies.len(),
+        "p50_us": micros(0.50),
+        "p99_us": micros(0.99),
+    });
+    println!("{report}");
+    if args.hold {
+        io::stdin().read_to_end(&mut Vec::new()).context("standard input")?;
+    }
+    Ok(())
+}
+
+/// What a connection is at.
+enum State {
+    Request(Outgoing),
+    /// Reading the reply, of which so much is there.
+    Reply(u64),
+}
+
+struct Connection {
+    stream: TcpStream,
+    state: State,
+    header: Header,
+    /// When the exchange began; for a paced one, when it should have.
+    since: Instant,
+    /// Exchanges to make after this one.
+    left: u64,
+    interest: Option<EventFlags>,
+}
+
+/// Whether a connection has more to do.
+enum Next {
+    Keep,
+    Finished,
+}
+
+struct Generator<'a> {
+    args: &'a Args,
+    epoll: OwnedFd,
+    pace: Option<Pace>,
+    pattern: Pattern,
+    buffer: Vec<u8>,
+    slots: Vec<Option<Connection>>,
+    free: VecDeque<usize>,
+    /// Connections that are done, kept open.
+    held: Vec<TcpStream>,
+    started: u64,
+    working: u64,
+    seed: u64,
+    latencies: Vec<Duration>,
+}
+
+/// Starts connections by the clock.
+struct Pace {
+    timer: OwnedFd,
+    began: Instant,
+    interval: Duration,
+}
+
+impl<'a> Generator<'a> {
+    fn new(args: &'a Args, began: Instant) -> Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let pace = args.rate.map(|rate| Pace::new(began, Duration::from_secs(1) / rate)).transpose()?;
+        if let Some(pace) = &pace {
+            epoll::add(&epoll, &pace.timer, EventData::new_u64(PACE), EventFlags::IN)?;
+        }
+        let exchanges = usize::try_from(args.connections * args.exchanges)?;
+        Ok(Self {
+            args,
+            epoll,
+            pace,
+            pattern: Pattern::new(),
+            buffer: vec![0; CHUNK],
+            slots: Vec::new(),
+            free: VecDeque::new(),
+            held: Vec::new(),
+            started: 0,
+            working: 0,
+            seed: 0,
+            latencies: Vec::with_capacity(exchanges),
+        })
+    }
+
+    fn run(&mut self) -> Result<()> {
+        let mut events = Vec::with_capacity(256);
+        loop {
+            self.start_due()?;
+            if self.working == 0 && self.started == self.args.connections {
+                return Ok(());
+            }
+            events.clear();
+            match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&STALLED)) {
+                Ok(0) => bail!("stalled: {} connections got no answer for 10 s", self.working),
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error).context("epoll_wait"),
+            }
+            for event in &events {
+                let token = event.data;
+                match token.u64() {
+                    PACE => self.pace.as_ref().map_or(Ok(()), Pace::acknowledge)?,
+                    slot => self.handle(usize::try_from(slot)?)?,
+                }
+            }
+        }
+    }
+
+    /// Starts the connections whose time has come.
+    fn start_due(&mut self) -> Result<()> {
+        match &self.pace {
+            None => {
+                while self.started < self.args.connections && self.working < self.args.concurrency {
+                    self.start(Instant::now())?;
+                }
+            }
+            Some(pace) => {
+                let (began, interval) = (pace.began, pace.interval);
+                while self.started < self.args.connections {
+                    let due = began + interval.mul_f64(self.started as f64);
+                    if due > Instant::now() {
+                        break;
+                    }
+                    self.start(due)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, since: Instant) -> Result<()> {
+        let stream = connect(self.args.target)?;
+        let header = self.next_header();
+        let state = State::Request(Outgoing::request(header));
+        let connection =
+            Connection { stream, state, header, since, left: self.args.exchanges - 1, interest: None };
+        let slot = self.free.pop_front().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        if let Some(place) = self.slots.get_mut(slot) {
+            *place = Some(connection);
+        }
+        self.started += 1;
+        self.working += 1;
+        self.handle(slot)
+    }
+
+    /// A header with a seed that no other exchange of this run has.
+    fn next_header(&mut self) -> Header {
+        self.seed += 1;
+        Header { seed: self.seed, payload: self.args.request - HEADER as u64, reply: self.args.reply }
+    }
+
+    fn handle(&mut self, slot: usize) -> Result<()> {
+        let next = self.advance(slot).with_context(|| format!("connection to {}", self.args.target))?;
+        if let Next::Finished = next {
+            let finished = self.slots.get_mut(slot).and_then(Option::take);
+            self.working -= 1;
+            self.free.push_back(slot);
+            if self.args.hold {
+                self.held.extend(finished.map(|connection| connection.stream));
+            }
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, slot: usize) -> Result<Next> {
+        let following = self.next_header();
+        let Some(connection) = self.slots.get_mut(slot).and_then(Option::as_mut) else {
+            return Ok(Next::Keep);
+        };
+        if let State::Reply(have) = &mut connection.state {
+            let Some(received) = read(&connection.stream, &mut self.buffer)? else { return Ok(Next::Keep) };
+            ensure!(!received.is_empty(), "closed after {have} of {} bytes", connection.header.reply);
+            self.pattern.check(connection.header.seed.wrapping_add(*have), received)?;
+            *have += received.len() as u64;
+            ensure!(*have <= connection.header.reply, "more bytes than the backend sent");
+            if *have < connection.header.reply {
+                return Ok(Next::Keep);
+            }
+            let now = Instant::now();
+            self.latencies.push(now.saturating_duration_since(connection.since));
+            if connection.left == 0 {
+                return Ok(Next::Finished);
+            }
+            connection.left -= 1;
+            connection.since = now;
+            connection.header = following;
+            connection.state = State::Request(Outgoing::request(following));
+        }
+        if let State::Request(request) = &mut connection.state
+            && request.write(&connection.stream, &self.pattern)? == Written::All
+        {
+            connection.state = State::Reply(0);
+        }
+        connection.watch(&self.epoll, slot)?;
+        Ok(Next::Keep)
+    }
+}
+
+impl Connection {
+    /// Watches for what the state waits for.
+    fn watch(&mut self, epoll: impl AsFd, slot: usize) -> Result<()> {
+        let wanted = match self.state {
+            State::Request(_) => EventFlags::OUT,
+            State::Reply(_) => EventFlags::IN,
+        };
+        let token = EventData::new_u64(slot as u64);
+        match self.interest {
+            None => epoll::add(epoll, &self.stream, token, wanted)?,
+            Some(interest) if interest != wanted => epoll::modify(epoll, &self.stream, token, wanted)?,
+            Some(_) => {}
+        }
+        self.interest = Some(wanted);
+        Ok(())
+    }
+}
+
+impl Pace {
+    fn new(began: Instant, interval: Duration) -> Result<Self> {
+        let timer = rustix::time::timerfd_create(
+            TimerfdClockId::Monotonic,
+            TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
+        )?;
+        let every = Timespec::try_from(interval).context("the rate is too low")?;
+        let setting = Itimerspec { it_interval: every, it_value: every };
+        rustix::time::timerfd_settime(&timer, TimerfdTimerFlags::empty(), &setting)?;
+        Ok(Self { timer, began, interval })
+    }
+
+    /// Reads the timer's count, so that it can fire again. How many are due, the clock says.
+    fn acknowledge(&self) -> Result<()> {
+        match rustix::io::read(&self.timer, &mut [0_u8; 8]) {
+            Ok(_) | Err(rustix::io::Errno::AGAIN) => Ok(()),
+            Err(error) => Err(error).context("timer"),
+        }
+    }
+}
+
+/// Begins to connect. On loopback the handshake is over when this returns, so that the request can go out at once.
+fn connect(target: SocketAddr) -> Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(target), Type::STREAM.nonblocking(), None)?;
+    match socket.connect(&target.into()) {
+        Ok(()) => {}
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
+        Err(error) => return Err(error).with_context(|| format!("cannot connect to {target}")),
+    }
+    Ok(socket.into())
+}

@@ -1,0 +1,180 @@
+//! What the generator and the backend say to each other, through the proxy under test.
+//!
+//! A request is a header (how long the payload is, how long the reply shall be, and a seed) and a payload; then comes
+//! the reply. Payload and reply are the one [`Pattern`], entered at a place that the seed chooses, so that bytes that
+//! are lost, repeated, reordered or taken from another connection do not go unnoticed.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::TcpStream;
+
+use anyhow::{Result, ensure};
+
+/// Length of an encoded [`Header`].
+pub(crate) const HEADER: usize = 24;
+
+/// Most bytes that one read or write moves.
+pub(crate) const CHUNK: usize = 256 << 10;
+
+/// The pattern repeats after a prime number of bytes: never in step with a buffer size.
+const PERIOD: usize = 65_521;
+
+/// What one request asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Header {
+    /// Where payload and reply enter the pattern.
+    pub(crate) seed: u64,
+    /// Bytes that follow the header.
+    pub(crate) payload: u64,
+    /// Bytes that the backend answers.
+    pub(crate) reply: u64,
+}
+
+impl Header {
+    /// The header as it goes over the wire.
+    pub(crate) fn encode(self) -> [u8; HEADER] {
+        let mut out = [0; HEADER];
+        let words = [self.seed, self.payload, self.reply];
+        for (to, from) in out.chunks_exact_mut(8).zip(words) {
+            to.copy_from_slice(&from.to_le_bytes());
+        }
+        out
+    }
+
+    /// The header that these bytes are.
+    pub(crate) fn decode(bytes: &[u8; HEADER]) -> Self {
+        let mut words =
+            bytes.chunks_exact(8).map(|word| word.iter().rev().fold(0, |n, b| n << 8 | u64::from(*b)));
+        let mut next = || words.next().unwrap_or_default();
+        Self { seed: next(), payload: next(), reply: next() }
+    }
+}
+
+/// The bytes that payloads and replies are made of.
+pub(crate) struct Pattern(Vec<u8>);
+
+impl Pattern {
+    /// The pattern, long enough that a whole chunk can be read from any place of its period.
+    pub(crate) fn new() -> Self {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let period: Vec<u8> = std::iter::repeat_with(|| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()[3]
+        })
+        .take(PERIOD)
+        .collect();
+        Self(period.iter().copied().cycle().take(PERIOD + CHUNK).collect())
+    }
+
+    /// A chunk of the pattern from `place` on.
+    fn chunk(&self, place: u64) -> &[u8] {
+        let start = usize::try_from(place % PERIOD as u64).unwrap_or(0);
+        self.0.get(start..start + CHUNK).unwrap_or_default()
+    }
+
+    /// Checks received bytes, at most a chunk, against the pattern from `place` on.
+    pub(crate) fn check(&self, place: u64, received: &[u8]) -> Result<()> {
+        ensure!(self.chunk(place).starts_with(received), "received bytes differ from those that were sent");
+        Ok(())
+    }
+}
+
+/// A stretch of bytes on its way out: an optional header, then pattern.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outgoing {
+    header: Option<[u8; HEADER]>,
+    seed: u64,
+    body: u64,
+    sent: u64,
+}
+
+/// How far a write got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// All is out.
+    All,
+    /// Some went out; there may be room for more.
+    Some,
+    /// The socket's buffer is full.
+    Blocked,
+}
+
+impl Outgoing {
+    /// A request: the header and its payload.
+    pub(crate) fn request(header: Header) -> Self {
+        Self { header: Some(header.encode()), seed: header.seed, body: header.payload, sent: 0 }
+    }
+
+    /// The reply to a request.
+    pub(crate) fn reply(header: Header) -> Self {
+        Self { header: None, seed: header.seed, body: header.reply, sent: 0 }
+    }
+
+    /// Writes once.
+    pub(crate) fn write(&mut self, mut stream: &TcpStream, pattern: &Pattern) -> io::Result<Written> {
+        let head = self.header.as_ref().map_or(&[][..], |header| header.as_slice());
+        let head_length = head.len() as u64;
+        let head_rest = usize::try_from(self.sent).ok().and_then(|sent| head.get(sent..)).unwrap_or_default();
+        let body_sent = self.sent.saturating_sub(head_length);
+        let body_rest = usize::try_from(self.body - body_sent).unwrap_or(CHUNK).min(CHUNK);
+        let body = pattern.chunk(self.seed.wrapping_add(body_sent)).get(..body_rest).unwrap_or_default();
+        let written = match head_rest {
+            [] => stream.write(body),
+            head => stream.write_vectored(&[IoSlice::new(head), IoSlice::new(body)]),
+        };
+        match written {
+            Ok(n) => self.sent += n as u64,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Written::Blocked),
+            Err(error) => return Err(error),
+        }
+        Ok(if self.sent == head_length + self.body { Written::All } else { Written::Some })
+    }
+}
+
+/// Reads once into `buffer`: the bytes read, nothing at the end of the stream, or `None` where there is nothing yet.
+pub(crate) fn read<'b>(mut stream: &TcpStream, buffer: &'b mut [u8]) -> io::Result<Option<&'b [u8]>> {
+    match stream.read(buffer) {
+        Ok(n) => Ok(buffer.get(..n)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_survive_the_wire() {
+        let header = Header { seed: u64::MAX - 7, payload: 76, reply: 5 << 30 };
+        assert_eq!(Header::decode(&header.encode()), header);
+    }
+
+    #[test]
+    fn the_pattern_notices_a_shift_of_any_power_of_two() {
+        let pattern = Pattern::new();
+        pattern.check(10, &pattern.chunk(10)[..1024]).unwrap();
+        for shift in (0..40).map(|bit| 1_u64 << bit) {
+            assert!(pattern.check(10, &pattern.chunk(10 + shift)[..1024]).is_err(), "shift by {shift}");
+        }
+    }
+
+    #[test]
+    fn a_request_arrives_as_header_and_payload() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        let pattern = Pattern::new();
+        let header = Header { seed: 3, payload: 1000, reply: 1 };
+
+        let mut request = Outgoing::request(header);
+        while request.write(&client, &pattern).unwrap() != Written::All {}
+        let mut received = vec![0; HEADER + 1000];
+        server.read_exact(&mut received).unwrap();
+
+        let (head, payload) = received.split_first_chunk().unwrap();
+        assert_eq!(Header::decode(head), header);
+        pattern.check(3, payload).unwrap();
+    }
+}

@@ -1,0 +1,35 @@
+//! `cargo xtask test`: everything that the gate wants, cheap things first.
+
+use anyhow::Result;
+
+use crate::step::step;
+use crate::workspace::{build, cargo};
+use crate::{fuzz, lint};
+
+/// How to test.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Build everything with the release profile.
+    #[arg(long)]
+    release: bool,
+}
+
+/// Time for each fuzz target.
+const FUZZ_SECONDS: u32 = 20;
+
+/// Runs every step; the first that fails ends it.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    lint::run(&lint::Args::default())?;
+    let profile = if args.release { "release" } else { "dev" };
+    let sluice = build("lb-daemon", "sluice", profile)?;
+    let mut tests = cargo(&["test", "--workspace", "--locked"]);
+    tests.args(args.release.then_some("--release")).env("SLUICE_BIN", sluice);
+    // Where the lab can be had, a test that cannot have it fails.
+    if rustix::process::geteuid().is_root() || std::env::var_os("CI").is_some() {
+        tests.env("SLUICE_REQUIRE_LAB", "1");
+    }
+    step("tests", &mut tests)?;
+    fuzz::run(&fuzz::Args { target: None, seconds: FUZZ_SECONDS })?;
+    eprintln!("all passed");
+    Ok(())
+}
