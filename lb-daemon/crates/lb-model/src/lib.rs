@@ -8,6 +8,7 @@
 mod access;
 mod address;
 mod config;
+mod health;
 mod listener;
 mod name;
 mod pool;
@@ -16,6 +17,11 @@ mod termination;
 pub use access::AccessList;
 pub use address::{BackendAddress, Bind, BindHost, InvalidAddress, InvalidPortRange, PortRange};
 pub use config::{Config, Global, Log, LogFormat, LogLevel, MaxConnections, Workers};
+pub use health::{
+    BodyMatch, DnsName, DnsProbe, ExecProbe, HealthCheck, HttpHost, HttpMethod, HttpPath, HttpProbe,
+    InvalidJitter, InvalidProbeText, InvalidRecordType, InvalidStatusRanges, Jitter, Probe, RecordType,
+    StatusRanges, TlsProbe, TlsServerName, TlsVerification, UdpAnswer, UdpProbe,
+};
 pub use listener::{Listener, Protocol};
 pub use name::{BackendName, InvalidName, ListenerName, PoolName};
 pub use pool::{Algorithm, Backend, PassiveHealth, Pool, PoolId, Queue, Weight};

@@ -144,7 +144,7 @@ fn wrong_types_are_told_in_toml_words() {
             "7:16: pools.web.backends[1]: no key of this file takes a date; put it in quotes if it is meant as text"
                 .to_owned(),
             format!("7:28: pools.web.backends[2]: {expected}, found a list"),
-            "7:32: pools.web.backends[3]: \"a\" is not an IP address; expected for example 192.0.2.1, [2001:db8::1] or *"
+            "7:32: pools.web.backends[3]: \"a\" is not an IP address; expected for example 192.0.2.1 or [2001:db8::1]"
                 .to_owned(),
         ]
     );
