@@ -18,6 +18,10 @@ use crate::worker::Worker;
 /// costs long ones twice as much.
 const SPLICE_AFTER: u64 = 64 * 1024;
 
+/// Bytes that have to be there at a time for splicing to pay: it takes two calls where a copy takes one, and a third to
+/// see that there is no more. A direction that carries small messages goes on copying, or back to it.
+const SPLICE_MIN: usize = 16 * 1024;
+
 /// Times that a poll fills the pipe before others get their turn.
 const TURN: usize = 16;
 
@@ -65,6 +69,8 @@ struct Rest {
 struct Splicing {
     pipe: Option<Pipe>,
     filled: usize,
+    /// What the pipe was last filled with.
+    last: usize,
 }
 
 impl Direction {
@@ -119,11 +125,6 @@ impl Direction {
         target: &mut End<'_>,
         count: &Cell<u64>,
     ) -> Result<Step, Failed> {
-        if count.get() >= SPLICE_AFTER
-            && let Some(pipe) = worker.pipes.take()
-        {
-            return Ok(Step::Enter(State::Splicing(Splicing { pipe: Some(pipe), filled: 0 })));
-        }
         let mut buffer = worker.buffer.borrow_mut();
         let mut read = ReadBuf::new(&mut buffer);
         // `poll_read` and not `try_read`: it knows from a short read that the next would find nothing.
@@ -148,6 +149,9 @@ impl Direction {
         match bytes.get(sent..) {
             Some(rest) if !rest.is_empty() => {
                 Ok(Step::Enter(State::Stalled(Box::new(Rest { bytes: rest.into(), sent: 0 }))))
+            }
+            _ if bytes.len() >= SPLICE_MIN && count.get() >= SPLICE_AFTER => {
+                Ok(Step::Enter(State::Splicing(Splicing::default())))
             }
             _ => Ok(Step::Enter(State::Copying)),
         }
@@ -206,14 +210,19 @@ impl Splicing {
                 };
                 turns += 1;
                 match filled {
-                    Poll::Ready(Ok(filled)) if filled > 0 => self.filled = filled,
+                    Poll::Ready(Ok(filled)) if filled > 0 => (self.filled, self.last) = (filled, filled),
                     Poll::Ready(result) => {
                         worker.pipes.give_back(pipe);
                         return result.map(|_| Step::Enter(State::Ended));
                     }
                     Poll::Pending => {
                         worker.pipes.give_back(pipe);
-                        return Ok(Step::Wait(Progress::Reading));
+                        let small = (1..SPLICE_MIN).contains(&self.last);
+                        return Ok(if small {
+                            Step::Enter(State::Copying)
+                        } else {
+                            Step::Wait(Progress::Reading)
+                        });
                     }
                 }
             }
