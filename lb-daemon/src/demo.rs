@@ -5,6 +5,7 @@
 mod backend;
 mod traffic;
 
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -33,7 +34,11 @@ pub(crate) async fn run(listen: Option<SocketAddr>) -> anyhow::Result<ExitCode> 
     for name in NAMES {
         backends.push(Backend::start(name).await.context("cannot start a demo backend")?);
     }
-    let listen = listen.map_or_else(free_address, Ok)?;
+    let listen = match listen {
+        Some(listen) if listen.port() != 0 => listen,
+        Some(any_port) => free_address(&[any_port])?,
+        None => free_address(&[(Ipv4Addr::LOCALHOST, 8080).into(), (Ipv4Addr::LOCALHOST, 0).into()])?,
+    };
     let config = lb_config::parse("demo.toml", &configuration(listen, &backends), &|_| None)
         .context("the demo's own configuration")?
         .config;
@@ -46,15 +51,14 @@ pub(crate) async fn run(listen: Option<SocketAddr>) -> anyhow::Result<ExitCode> 
         () = app.maintain() => {}
         result = play(listen, &mut backends) => result?,
     }
-    println!("\nDemo over.");
+    let _ = writeln!(std::io::stdout(), "\nDemo over.");
     Ok(ExitCode::SUCCESS)
 }
 
-/// 127.0.0.1:8080, or a free port if that is taken.
-fn free_address() -> anyhow::Result<SocketAddr> {
-    let usual = TcpListener::bind((Ipv4Addr::LOCALHOST, 8080));
-    let socket = usual.or_else(|_taken| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
-    socket.and_then(|socket| socket.local_addr()).context("no free port on 127.0.0.1")
+/// The first of these that is free, with the port that the kernel chose where it is 0.
+fn free_address(candidates: &[SocketAddr]) -> anyhow::Result<SocketAddr> {
+    let socket = TcpListener::bind(candidates).context("no free address to listen on")?;
+    Ok(socket.local_addr()?)
 }
 
 fn configuration(listen: SocketAddr, backends: &[Backend]) -> String {
@@ -98,7 +102,10 @@ async fn play(listen: SocketAddr, backends: &mut [Backend]) -> anyhow::Result<()
             continue;
         }
         shown = second;
-        println!("{second:>4} s  {}", tally.take_line());
+        // Whoever pipes this into `head` has seen enough.
+        if writeln!(std::io::stdout(), "{second:>4} s  {}", tally.take_line()).is_err() {
+            return Ok(());
+        }
         let Some(banana) = backends.get_mut(1).filter(|_| second.is_multiple_of(ACT)) else { continue };
         if banana.stop() {
             println!("        banana stops: its port refuses connections. Watch its share go to the others.");

@@ -57,7 +57,9 @@ impl Behaviour {
             }
             Self::Stall => std::future::pending().await,
             Self::Reset => {
-                stream.readable().await?;
+                // A read: tokio takes a socket that was just accepted for readable, and a reset within the handshake would
+                // be a connect that failed.
+                stream.read_exact(&mut [0]).await?;
                 stream.set_zero_linger()
             }
             Self::Http => http(name, stream, received).await,

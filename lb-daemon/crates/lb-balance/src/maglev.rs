@@ -28,13 +28,14 @@ impl Maglev {
     ///
     /// The paper's algorithm 1: the members take turns, each claims the next free slot of its own permutation. A
     /// member's turn comes when its credit, which grows by its weight each round, reaches the greatest weight: equal
-    /// weights take turns strictly, so that their shares differ by one slot at most.
+    /// weights take turns strictly, so that their shares differ by one slot at most. In the first round everybody has a
+    /// turn: no weight is too small for a slot.
     pub fn build(members: &[Member<'_>]) -> Self {
         let mut members = members.to_vec();
         members.sort_unstable_by_key(|member| member.name);
         let mut free = vec![None; Self::SLOTS as usize];
-        let mut claims: Vec<_> = members.iter().map(Claim::new).collect();
         let greatest = members.iter().map(|member| u32::from(member.weight.0)).max().unwrap_or(1);
+        let mut claims: Vec<_> = members.iter().map(|member| Claim::new(member, greatest)).collect();
         let mut left = if members.is_empty() { 0 } else { Self::SLOTS };
         'rounds: loop {
             for claim in &mut claims {
@@ -63,7 +64,11 @@ impl Maglev {
     pub fn pick(&self, flow: FlowHash, candidates: &impl Candidates) -> Option<BackendIndex> {
         let hashed = (0..Self::ATTEMPTS).filter_map(|attempt| self.slot(flow, attempt));
         let usable = |backend: &BackendIndex| candidates.usable(*backend);
-        hashed.into_iter().find(usable).or_else(|| self.members.iter().copied().find(usable))
+        hashed.into_iter().find(usable).or_else(|| {
+            let len = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
+            let (before, after) = self.members.split_at_checked(flow.place(Self::ATTEMPTS, len))?;
+            after.iter().chain(before).copied().find(usable)
+        })
     }
 
     /// The table: the member of each slot. Empty without members.
@@ -87,7 +92,7 @@ struct Claim {
 }
 
 impl Claim {
-    fn new(member: &Member<'_>) -> Self {
+    fn new(member: &Member<'_>, greatest: u32) -> Self {
         let place = |key: u64, below: u32| {
             let mut hasher = SipHasher13::new_with_keys(0, key);
             hasher.write(member.name.as_bytes());
@@ -96,7 +101,7 @@ impl Claim {
         Self {
             index: member.index,
             weight: member.weight.0.into(),
-            credit: 0,
+            credit: greatest - u32::from(member.weight.0),
             next: place(0, Maglev::SLOTS),
             skip: place(1, Maglev::SLOTS - 1) + 1,
         }

@@ -73,6 +73,13 @@ fn weights_are_turns_spread_evenly() {
 }
 
 #[test]
+fn no_weight_is_too_small_for_a_slot() {
+    let names = names(3);
+    let maglev = Maglev::build(&members(&names, &[65_535, 65_535, 1]));
+    assert!(maglev.slots().contains(&BackendIndex(2)));
+}
+
+#[test]
 fn least_connections_takes_turns_among_equals() {
     let names = names(3);
     let balancer = LeastConnections::build(&members(&names, &[1, 1, 1]));

@@ -75,8 +75,7 @@ impl OnWorker {
             let established =
                 Box::pin(unless_client_fails(&client, self.establish(&client, &mut record, &timer)));
             let termination = match established.await {
-                Ok((lease, backend)) => {
-                    record.backend = Some(Arc::clone(lease.backend()));
+                Ok((_lease, backend)) => {
                     let idle = self.listener.idle_timeout;
                     terminated(relay(&record.worker, client, backend, idle, &timer, &record.counts).await)
                 }
@@ -117,6 +116,7 @@ impl OnWorker {
                 Err(NoLease::AllFull) => queue(&pool, &tried, record, timer).await?,
             };
             record.tries = record.tries.saturating_add(1);
+            record.backend = Some(Arc::clone(lease.backend()));
             let begun = clock::now();
             let address = lease.backend().address.for_listener_port(record.local.port());
             let connected =
@@ -125,7 +125,7 @@ impl OnWorker {
             record.connecting += now.saturating_duration_since(begun);
             let error = match connected {
                 Ok(stream) => {
-                    self.runtime.connect_succeeded(lease.backend());
+                    self.runtime.connect_succeeded(&pool, lease.backend());
                     return Ok((lease, stream));
                 }
                 Err(ConnectError::LocalResources(error)) => {
@@ -137,10 +137,15 @@ impl OnWorker {
             };
             failed = match error {
                 ConnectError::TimedOut => Termination::ConnectTimeout,
-                ConnectError::Refused(_) | ConnectError::LocalResources(_) => Termination::ConnectFailed,
+                ConnectError::Refused(_) => Termination::ConnectFailed,
+                ConnectError::NoLocalPort(_) | ConnectError::LocalResources(_) => Termination::LocalResources,
             };
-            self.runtime.connect_failed(&pool, lease.backend(), &error, now);
-            record.backend = Some(Arc::clone(lease.backend()));
+            // A backend without a port is dialled on the client's: a port that nobody listens on says nothing of the others,
+            // and clients must not be able to take backends out by asking for it.
+            let has_port = lease.backend().address.port.is_some();
+            if failed == Termination::ConnectTimeout || (failed == Termination::ConnectFailed && has_port) {
+                self.runtime.connect_failed(&pool, lease.backend(), &error, now);
+            }
             tried.insert(lease.backend());
         }
         Err(failed)

@@ -66,36 +66,24 @@ pub(crate) async fn accept_loop(
     let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }?;
     let mut state = Shortage::default();
     loop {
-        let draining = tokio::select! {
+        tokio::select! {
             biased;
-            ready = socket.readable() => { ready?.retain_ready(); false }
-            () = worker.draining() => true,
-        };
+            ready = socket.readable() => ready?.retain_ready(),
+            () = worker.draining() => break,
+        }
         // Permits first: a connection that may not be served yet stays in the kernel's queue and costs nothing here.
-        let permits = acquire(&limits, &listener, &mut state).await;
-        let accept = || acceptfrom_with(socket.get_ref(), SocketFlags::NONBLOCK | SocketFlags::CLOEXEC);
-        // While draining, readiness is not waited for and so means nothing: ask the kernel.
-        let accepted = if draining {
-            accept().map_err(io::Error::from)
-        } else {
-            socket.try_io(Interest::READABLE, |_| Ok(accept()?))
+        let permits = tokio::select! {
+            biased;
+            permits = acquire(&limits, &listener, &mut state) => permits,
+            () = worker.draining() => break,
         };
-        match accepted {
-            Ok((fd, client)) => {
+        match socket.try_io(Interest::READABLE, |_| accept(socket.get_ref())) {
+            Ok(pending) => {
                 state.over(&listener);
-                let stream = std::net::TcpStream::from(fd);
-                let local = if bound.ip().is_unspecified() { stream.local_addr() } else { Ok(bound) };
-                // An error here is a client that is gone already.
-                if let (Some(Ok(client)), Ok(local)) = (client.map(SocketAddr::try_from), local) {
-                    match TcpStream::from_std(stream) {
-                        Ok(stream) => {
-                            Rc::clone(&service).serve(&worker, Accepted { stream, client, local, permits });
-                        }
-                        Err(error) => state.begins(&listener, &error),
-                    }
+                if let Err(error) = serve(&worker, &service, bound, pending, permits) {
+                    state.begins(&listener, &error);
                 }
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && draining => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             // A connection that died in the queue.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -106,6 +94,45 @@ pub(crate) async fn accept_loop(
             }
         }
     }
+    // Take what the kernel has queued, close the port, and only then wait for permits: whoever comes now is refused at once,
+    // and can go elsewhere.
+    let pending: Vec<_> = std::iter::from_fn(|| accept(socket.get_ref()).ok()).collect();
+    drop(socket);
+    for pending in pending {
+        let permits = acquire(&limits, &listener, &mut state).await;
+        if let Err(error) = serve(&worker, &service, bound, pending, permits) {
+            state.begins(&listener, &error);
+        }
+    }
+    Ok(())
+}
+
+/// A connection that the kernel has handed over.
+struct Pending {
+    stream: std::net::TcpStream,
+    client: Option<SocketAddr>,
+}
+
+fn accept(socket: &TcpListener) -> io::Result<Pending> {
+    let (fd, client) = acceptfrom_with(socket, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
+    let client = client.and_then(|client| SocketAddr::try_from(client).ok());
+    Ok(Pending { stream: fd.into(), client })
+}
+
+fn serve(
+    worker: &Rc<Worker>,
+    service: &Rc<dyn Service>,
+    bound: SocketAddr,
+    Pending { stream, client }: Pending,
+    permits: [Permit; 2],
+) -> io::Result<()> {
+    let local = if bound.ip().is_unspecified() { stream.local_addr() } else { Ok(bound) };
+    // Without addresses it is a client that is gone already.
+    if let (Some(client), Ok(local)) = (client, local) {
+        let stream = TcpStream::from_std(stream)?;
+        Rc::clone(service).serve(worker, Accepted { stream, client, local, permits });
+    }
+    Ok(())
 }
 
 async fn acquire(limits: &[Limit; 2], listener: &str, state: &mut Shortage) -> [Permit; 2] {

@@ -26,12 +26,15 @@ pub enum ConnectError {
     /// No answer in time.
     #[error("no answer within the connect timeout")]
     TimedOut,
-    /// This host lacks descriptors, ports or memory; trying another backend would not help.
+    /// This host has no port or address left to connect to this backend from. It may have one for another backend.
+    #[error("no local port or address to connect from: {0}")]
+    NoLocalPort(io::Error),
+    /// This host lacks descriptors or memory; trying another backend would not help.
     #[error("this host is out of resources: {0}")]
     LocalResources(io::Error),
 }
 
-/// Connects to `address` within `timeout`. While this host is out of descriptors, ports or memory it tries again until
+/// Connects to `address` within `timeout`. While this host is out of descriptors or memory it tries again until
 /// the timeout. `timer` is the connection's and comes back armed or not.
 pub async fn connect(
     address: SocketAddr,
@@ -92,9 +95,10 @@ async fn attempt(
 /// Whose fault an error is.
 fn blame(error: Errno) -> ConnectError {
     match error {
-        Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::ADDRNOTAVAIL | Errno::AGAIN => {
+        Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM => {
             ConnectError::LocalResources(error.into())
         }
+        Errno::ADDRNOTAVAIL | Errno::AGAIN | Errno::AFNOSUPPORT => ConnectError::NoLocalPort(error.into()),
         error => ConnectError::Refused(error.into()),
     }
 }

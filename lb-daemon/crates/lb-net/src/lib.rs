@@ -18,7 +18,7 @@ pub use accept::{Accepted, Accepting, MakeService, Service};
 pub use connect::{ConnectError, connect};
 pub use fds::{FdBudget, raise_fd_limit};
 pub use limit::{Limit, Permit};
-pub use listen::{BindError, ListenOptions, bind_all, has_ipv6};
+pub use listen::{BindError, ListenOptions, Presence, bind_all, ensure_free, has_ipv6};
 pub use relay::{Counts, RelayEnd, ResetIfCut, Side, relay, reset};
 pub use timer::{Timer, Timers};
 pub use worker::{Worker, WorkerHandle, auto_workers};

@@ -45,18 +45,33 @@ pub fn bind_all(
     options: ListenOptions,
     sets: usize,
 ) -> Result<Vec<Vec<TcpListener>>, BindError> {
-    let failed = |address: SocketAddr| move |error| BindError { address, error };
-    for &address in addresses {
-        ensure_free(address).map_err(failed(address))?;
-    }
-    let one = |&address: &SocketAddr| bind(address, options).map_err(failed(address));
+    let one = |&address: &SocketAddr| bind(address, options).map_err(|error| BindError { address, error });
     (0..sets).map(|_| addresses.iter().map(one).collect()).collect()
 }
 
+/// Whether an address is on this host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// It is.
+    Here,
+    /// It is not, or not yet: a virtual IP may come later.
+    Absent,
+}
+
+/// Makes sure that nobody listens on `address`; says whether it is on this host.
+///
 /// SO_REUSEPORT would let a second process of the same user bind the same address and silently take a share of the
-/// connections. Binding once without it says whether somebody listens there already.
-fn ensure_free(address: SocketAddr) -> io::Result<()> {
-    new_socket(address)?.bind(&address.into())
+/// connections; binding once without it tells. Ask for all addresses before binding any: a wildcard that is bound already
+/// would make a single address on its port look taken.
+pub fn ensure_free(address: SocketAddr) -> Result<Presence, BindError> {
+    let probe = |socket: io::Result<Socket>| socket.and_then(|socket| socket.bind(&address.into()));
+    let (result, presence) = match probe(plain_socket(address)) {
+        Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+            (probe(new_socket(address)), Presence::Absent)
+        }
+        result => (result, Presence::Here),
+    };
+    result.map(|()| presence).map_err(|error| BindError { address, error })
 }
 
 fn bind(address: SocketAddr, options: ListenOptions) -> io::Result<TcpListener> {
@@ -74,15 +89,22 @@ fn bind(address: SocketAddr, options: ListenOptions) -> io::Result<TcpListener> 
     Ok(socket.into())
 }
 
+/// A socket that can listen on an address whether or not it is on this host now: a virtual IP may come later.
 fn new_socket(address: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    // A virtual IP may move to this host later: listen on it whether or not it is here now.
+    let socket = plain_socket(address)?;
     if address.is_ipv6() {
-        socket.set_only_v6(true)?;
         socket.set_freebind_v6(true)?;
     } else {
         socket.set_freebind_v4(true)?;
+    }
+    Ok(socket)
+}
+
+fn plain_socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
     }
     Ok(socket)
 }
@@ -107,13 +129,26 @@ mod tests {
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let first = bind_all(&[free], options, 2).unwrap();
         assert_eq!((first.len(), first[0].len()), (2, 1));
-        let error = bind_all(&[free], options, 2).unwrap_err().to_string();
+        let error = ensure_free(free).unwrap_err().to_string();
         assert!(error.contains(&free.to_string()) && error.contains("another Sluice"), "{error}");
+    }
+
+    #[test]
+    fn a_wildcard_and_a_single_address_go_together_if_asked_for_before_either_is_bound() {
+        let options = ListenOptions { keepalive: None };
+        let single = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let wildcard = SocketAddr::from(([0, 0, 0, 0], single.port()));
+        for address in [wildcard, single] {
+            assert_eq!(ensure_free(address).unwrap(), Presence::Here);
+        }
+        let _bound = [bind_all(&[wildcard], options, 2).unwrap(), bind_all(&[single], options, 2).unwrap()];
+        assert!(ensure_free(single).is_err());
     }
 
     #[test]
     fn an_address_that_is_not_here_can_be_listened_on() {
         let absent = "192.0.2.77:18080".parse().unwrap();
+        assert_eq!(ensure_free(absent).unwrap(), Presence::Absent);
         assert!(bind_all(&[absent], ListenOptions { keepalive: None }, 1).is_ok());
     }
 }

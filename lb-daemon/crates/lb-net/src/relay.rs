@@ -17,7 +17,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::net::TcpStream;
 
-use self::direction::{Direction, Progress};
+use self::direction::{Direction, NoDelay, Progress};
 pub(crate) use self::pipe::Pipes;
 use crate::clock;
 use crate::timer::Timer;
@@ -94,8 +94,8 @@ pub fn relay<'a>(
         worker,
         client,
         backend,
-        to_backend: Direction::default(),
-        to_client: Direction::default(),
+        to_backend: Direction::new(NoDelay::BeforeSecondWrite),
+        to_client: Direction::new(NoDelay::Set),
         deadline: Deadline::new(idle, timer),
         counts,
     }

@@ -83,8 +83,9 @@ impl BackendState {
 
     /// The passive state, for a connect that failed.
     pub(crate) fn passive_failing(&self) -> MutexGuard<'_, Passive> {
+        let passive = self.passive();
         self.failing.store(true, Ordering::Relaxed);
-        self.passive()
+        passive
     }
 
     pub(crate) fn passive(&self) -> MutexGuard<'_, Passive> {
@@ -93,9 +94,12 @@ impl BackendState {
 
     /// Notes a connect that succeeded; returns whether that ends a back-off or a row of failures.
     pub(crate) fn succeeded(&self) -> bool {
-        self.failing.load(Ordering::Relaxed)
-            && self.failing.swap(false, Ordering::Relaxed)
-            && self.passive().succeeded()
+        if !self.failing.load(Ordering::Relaxed) {
+            return false;
+        }
+        let mut passive = self.passive();
+        self.failing.store(false, Ordering::Relaxed);
+        passive.succeeded()
     }
 }
 

@@ -40,6 +40,11 @@ impl Passive {
         had_failed
     }
 
+    /// Ends the running back-off; the next failure begins a longer one.
+    pub fn end_back_off(&mut self) {
+        self.until = None;
+    }
+
     /// Whether the backend is left alone at `now`.
     pub fn backing_off(&self, now: Instant) -> bool {
         self.until.is_some_and(|until| now < until)

@@ -34,9 +34,13 @@ impl Runtime {
         self.view.load()
     }
 
-    /// A connect to `backend` succeeded.
-    pub fn connect_succeeded(&self, backend: &Backend) {
+    /// A connect to `backend`, of `pool`, succeeded.
+    pub fn connect_succeeded(&self, pool: &PoolView, backend: &Backend) {
         if backend.state.succeeded() {
+            // Where all back off, the first to answer must not get everything until the others' back-offs end by themselves.
+            if pool.is_fail_open() {
+                pool.end_back_offs();
+            }
             tracing::info!(pool = %backend.pool, backend = %backend.name, "backend accepts connections again");
             self.changed.notify_one();
         }

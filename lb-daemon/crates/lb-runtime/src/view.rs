@@ -147,9 +147,8 @@ impl PoolView {
 
     /// Hands free places to those who wait.
     pub(crate) fn serve_queue(&self) {
-        self.eligible()
-            .filter(|backend| backend.state.has_room())
-            .for_each(|backend| self.queue.serve(backend));
+        // All of them, not only those that this view has as eligible: a newer one may have others, and the queue asks.
+        self.backends.iter().filter(|backend| backend.state.has_room()).for_each(|b| self.queue.serve(b));
     }
 
     /// Makes what the view says of each backend known to those who hold only the backend.
@@ -169,6 +168,11 @@ impl PoolView {
     /// When a running back-off ends next.
     pub(crate) fn next_change(&self, now: Instant) -> Option<Instant> {
         self.backends.iter().filter_map(|backend| backend.state.passive().until(now)).min()
+    }
+
+    /// Ends all back-offs.
+    pub(crate) fn end_back_offs(&self) {
+        self.backends.iter().for_each(|backend| backend.state.passive().end_back_off());
     }
 
     /// Whether every backend is backing off and all are therefore tried.

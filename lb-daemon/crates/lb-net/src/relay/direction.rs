@@ -36,12 +36,20 @@ pub(super) enum Progress {
     Ended,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Direction {
     state: State,
-    /// Whether the target was told not to wait for more before it sends little. Not before the first write, which
-    /// nothing unacknowledged can delay: short connections are spared the call.
-    no_delay: bool,
+    no_delay: NoDelay,
+}
+
+/// Whether the target was told not to wait for more before it sends little (TCP_NODELAY).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NoDelay {
+    /// It was, for example by inheritance from its listener.
+    Set,
+    /// It will be before the second write. Nothing unacknowledged can delay the first: short connections are spared the
+    /// call.
+    BeforeSecondWrite,
 }
 
 #[derive(Debug, Default)]
@@ -74,6 +82,11 @@ struct Splicing {
 }
 
 impl Direction {
+    /// A direction that has moved nothing yet; `no_delay` is what the target has.
+    pub(super) fn new(no_delay: NoDelay) -> Self {
+        Self { state: State::default(), no_delay }
+    }
+
     /// Moves what can be moved, and leaves the task to be woken when more can be.
     pub(super) fn poll(
         &mut self,
@@ -108,6 +121,13 @@ impl Direction {
         }
     }
 
+    fn set_no_delay(&mut self, target: &End<'_>) {
+        if std::mem::replace(&mut self.no_delay, NoDelay::Set) == NoDelay::BeforeSecondWrite {
+            // Fails if the target is gone, which the next write finds out.
+            let _ = target.stream.set_nodelay(true);
+        }
+    }
+
     /// How the target broke, if it did.
     pub(super) fn take_failure(&mut self) -> Option<io::Error> {
         if let State::Broken(error) = std::mem::replace(&mut self.state, State::Ended) {
@@ -136,8 +156,8 @@ impl Direction {
         if bytes.is_empty() {
             return Ok(Step::Enter(State::Ended));
         }
-        if count.get() > 0 && !std::mem::replace(&mut self.no_delay, true) {
-            let _ = target.stream.set_nodelay(true);
+        if count.get() > 0 {
+            self.set_no_delay(target);
         }
         // Straight to the kernel: a socket that tokio has not heard of yet (just connected) can mostly be written to.
         let sent = match send(&*target.stream, bytes, SendFlags::NOSIGNAL) {
@@ -151,6 +171,7 @@ impl Direction {
                 Ok(Step::Enter(State::Stalled(Box::new(Rest { bytes: rest.into(), sent: 0 }))))
             }
             _ if bytes.len() >= SPLICE_MIN && count.get() >= SPLICE_AFTER => {
+                self.set_no_delay(target);
                 Ok(Step::Enter(State::Splicing(Splicing::default())))
             }
             _ => Ok(Step::Enter(State::Copying)),
@@ -217,7 +238,7 @@ impl Splicing {
                     }
                     Poll::Pending => {
                         worker.pipes.give_back(pipe);
-                        let small = (1..SPLICE_MIN).contains(&self.last);
+                        let small = turns <= TURN && (1..SPLICE_MIN).contains(&self.last);
                         return Ok(if small {
                             Step::Enter(State::Copying)
                         } else {
