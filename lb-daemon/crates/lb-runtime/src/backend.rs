@@ -1,6 +1,6 @@
 //! One backend as the data paths hold it: what is observed of it, and the lease that a connection has on it.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_utils::CachePadded;
@@ -31,9 +31,24 @@ pub struct BackendState {
     limit: u32,
     /// Whether the published view counts it as eligible.
     eligible: AtomicBool,
+    /// Who may connect after a back-off: see the constants of [`Trial`].
+    trial: AtomicU8,
     /// Whether `passive` has anything to forgive: spares the lock on every connect that succeeds.
     failing: AtomicBool,
     passive: Mutex<Passive>,
+}
+
+/// After a back-off one connection tries the backend, and the others follow only if it succeeds: a backend that hangs
+/// delays one client then, not its whole share of them.
+struct Trial;
+
+impl Trial {
+    /// Everybody may connect.
+    const OVER: u8 = 0;
+    /// One connection may.
+    const DUE: u8 = 1;
+    /// One is at it.
+    const UNDER_WAY: u8 = 2;
 }
 
 impl BackendState {
@@ -42,6 +57,7 @@ impl BackendState {
             in_flight: CachePadded::new(AtomicU32::new(0)),
             limit: limit.unwrap_or(u32::MAX),
             eligible: AtomicBool::new(false),
+            trial: AtomicU8::new(Trial::OVER),
             failing: AtomicBool::new(false),
             passive: Mutex::default(),
         }
@@ -56,6 +72,36 @@ impl BackendState {
     /// looks here afterwards, whoever frees a place looks at the queue afterwards, and one of them must see the other.
     pub(crate) fn has_room(&self) -> bool {
         self.in_flight.load(Ordering::SeqCst) < self.limit
+            && self.trial.load(Ordering::SeqCst) != Trial::UNDER_WAY
+    }
+
+    /// A back-off has ended and no connect succeeded since: one connection is to try.
+    pub(crate) fn begin_trial(&self) {
+        let _ = self.trial.compare_exchange(Trial::OVER, Trial::DUE, Ordering::SeqCst, Ordering::SeqCst);
+    }
+
+    /// The backend has answered, or begins another back-off, or everybody is to try it.
+    pub(crate) fn end_trial(&self) {
+        self.trial.store(Trial::OVER, Ordering::SeqCst);
+    }
+
+    /// Takes on the trial, if one is due. `None`: another connection is at it.
+    fn join_trial(&self) -> Option<bool> {
+        // Nearly always over: no write to what all workers share.
+        if self.trial.load(Ordering::SeqCst) == Trial::OVER {
+            return Some(false);
+        }
+        let (due, under_way) = (Trial::DUE, Trial::UNDER_WAY);
+        match self.trial.compare_exchange(due, under_way, Ordering::SeqCst, Ordering::SeqCst) {
+            Ok(_) => Some(true),
+            Err(Trial::UNDER_WAY) => None,
+            Err(_) => Some(false),
+        }
+    }
+
+    /// The connection that tried is over; if it has not told how it went, another has to try.
+    fn leave_trial(&self) {
+        let _ = self.trial.compare_exchange(Trial::UNDER_WAY, Trial::DUE, Ordering::SeqCst, Ordering::SeqCst);
     }
 
     pub(crate) fn is_eligible(&self) -> bool {
@@ -99,6 +145,7 @@ impl BackendState {
         }
         let mut passive = self.passive();
         self.failing.store(false, Ordering::Relaxed);
+        self.end_trial();
         passive.succeeded()
     }
 }
@@ -107,12 +154,21 @@ impl BackendState {
 #[derive(Debug)]
 pub struct Lease {
     backend: Arc<Backend>,
+    /// Whether this connection tries the backend after a back-off.
+    trial: bool,
 }
 
 impl Lease {
     /// Takes a place at `backend`, unless it is full.
     pub(crate) fn try_take(backend: &Arc<Backend>) -> Option<Self> {
-        backend.state.try_enter().then(|| Self { backend: Arc::clone(backend) })
+        let trial = backend.state.join_trial()?;
+        if backend.state.try_enter() {
+            return Some(Self { backend: Arc::clone(backend), trial });
+        }
+        if trial {
+            backend.state.leave_trial();
+        }
+        None
     }
 
     /// The backend that the place is at.
@@ -124,6 +180,9 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.backend.state.leave();
+        if self.trial {
+            self.backend.state.leave_trial();
+        }
         self.backend.queue.serve(&self.backend);
     }
 }

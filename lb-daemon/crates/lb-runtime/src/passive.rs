@@ -40,6 +40,11 @@ impl Passive {
         had_failed
     }
 
+    /// Whether the backend has backed off and no connect has succeeded since.
+    pub fn on_probation(&self) -> bool {
+        self.backoffs > 0
+    }
+
     /// Ends the running back-off; the next failure begins a longer one.
     pub fn end_back_off(&mut self) {
         self.until = None;

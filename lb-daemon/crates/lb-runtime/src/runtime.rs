@@ -52,6 +52,7 @@ impl Runtime {
         if let Some(backoff) = begun {
             // At once, not with the next view: those who wait in the queue must not be sent there one after the other.
             backend.state.set_eligible(false);
+            backend.state.end_trial();
             let (pool, backend) = (&backend.pool, &backend.name);
             tracing::warn!(%pool, %backend, %error, ?backoff, "backend does not accept connections: backing off");
             self.changed.notify_one();

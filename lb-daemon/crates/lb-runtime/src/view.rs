@@ -153,7 +153,14 @@ impl PoolView {
 
     /// Makes what the view says of each backend known to those who hold only the backend.
     pub(crate) fn mark_eligible(&self) {
-        self.backends.iter().zip(&self.eligible).for_each(|(backend, &e)| backend.state.set_eligible(e));
+        for (backend, eligible) in self.backends() {
+            backend.state.set_eligible(eligible);
+            if self.fail_open {
+                backend.state.end_trial();
+            } else if eligible && backend.state.passive().on_probation() {
+                backend.state.begin_trial();
+            }
+        }
     }
 
     /// All backends in configuration order, each with whether it is eligible.

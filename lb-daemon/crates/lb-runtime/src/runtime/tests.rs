@@ -223,6 +223,39 @@ fn no_wake_up_is_lost_between_threads() {
     assert!(pool.backends().all(|(backend, _)| backend.state.in_flight() == 0));
 }
 
+/// A backend that hangs must delay one client after each back-off, not its whole share of them.
+#[tokio::test(start_paused = true)]
+async fn after_a_back_off_one_connection_tries_before_the_others_follow() {
+    let runtime = Runtime::new(config(&[(1, None), (1, None)]), now());
+    let before = pool(&runtime);
+    let b0 = Arc::clone(before.try_lease(turn(0), &Tried::default()).unwrap().backend());
+    runtime.connect_failed(&before, &b0, &refused(), now());
+    tokio::time::advance(BACKOFF).await;
+    runtime.refresh(now());
+    let pool = pool(&runtime);
+    let take = |n| pool.try_lease(turn(n), &Tried::default()).unwrap();
+
+    let trial = take(0);
+    assert_eq!((name(&trial), name(&take(0))), ("b0", "b1"));
+    drop(trial); // without a word on how it went
+    let trial = take(0);
+    assert_eq!((name(&trial), name(&take(0))), ("b0", "b1"));
+    runtime.connect_succeeded(&pool, trial.backend());
+    assert_eq!((name(&take(0)), name(&take(0))), ("b0", "b0"));
+
+    runtime.connect_failed(&pool, &b0, &refused(), now());
+    tokio::time::advance(2 * BACKOFF).await;
+    runtime.refresh(now());
+    let trial = take(0);
+    runtime.connect_failed(&pool, trial.backend(), &refused(), now());
+    runtime.refresh(now());
+    let view = runtime.view();
+    let picks = (0..4).map(|n| {
+        name(&view.pool(PoolId(0)).unwrap().try_lease(turn(n), &Tried::default()).unwrap()).to_owned()
+    });
+    assert!(picks.into_iter().all(|name| name == "b1"));
+}
+
 /// Those who wait must not be sent one after the other to a backend that has just begun its back-off.
 #[tokio::test]
 async fn a_back_off_holds_for_the_queue_before_the_next_view() {
