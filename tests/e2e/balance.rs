@@ -127,14 +127,17 @@ fn hash_keeps_a_flow_on_its_backend_over_restarts_and_file_order() {
         };
         (25_000..25_100).map(place).collect()
     };
-    let run = |backends: &[Backend]| {
-        let config = Config::new().listener("web", at.port(0), "");
+    let run_with = |seed: u32, backends: &[Backend]| {
+        let config = Config::new().global(&format!("hash_seed = {seed}")).listener("web", at.port(0), "");
         let _daemon = Daemon::start(config.pool("web", backends, "balance = \"hash\""));
         let first = places();
         assert_eq!(places(), first, "the same daemon chooses alike for the same flow");
         first
     };
+    let run = |backends: &[Backend]| run_with(7, backends);
     let first = run(&backends);
+    let other_seed = run_with(8, &backends);
+    assert_ne!(other_seed, first, "the seed places the flows");
     for backend in &backends {
         assert!(first.values().any(|name| name == backend.name()), "{} gets nothing", backend.name());
     }

@@ -17,4 +17,5 @@ mod half_close;
 mod lab;
 mod limits;
 mod queue;
+mod settings;
 mod slow_reader;
