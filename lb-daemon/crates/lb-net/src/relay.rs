@@ -17,7 +17,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::net::TcpStream;
 
-use self::direction::{Direction, NoDelay, Progress};
+use self::direction::{Direction, NoDelay, Progress, Route};
 pub(crate) use self::pipe::Pipes;
 use crate::clock;
 use crate::timer::Timer;
@@ -140,10 +140,13 @@ impl Relay<'_> {
     fn advance(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
         let (worker, counts) = (self.worker, self.counts);
         let before = (counts.to_backend.get(), counts.to_client.get());
-        let mut client = End { stream: &mut self.client, side: Side::Client };
-        let mut backend = End { stream: &mut self.backend, side: Side::Backend };
-        let to_backend = self.to_backend.poll(cx, worker, &mut client, &mut backend, &counts.to_backend)?;
-        let to_client = self.to_client.poll(cx, worker, &mut backend, &mut client, &counts.to_client)?;
+        let client = End { stream: &mut self.client, side: Side::Client };
+        let backend = End { stream: &mut self.backend, side: Side::Backend };
+        let mut route = Route { source: client, target: backend, count: &counts.to_backend, worker };
+        let to_backend = self.to_backend.poll(cx, &mut route)?;
+        let Route { source: client, target: backend, .. } = route;
+        let mut route = Route { source: backend, target: client, count: &counts.to_client, worker };
+        let to_client = self.to_client.poll(cx, &mut route)?;
         match (to_backend, to_client) {
             (Progress::Ended, Progress::Ended) => return Poll::Ready(self.both_ended()),
             (Progress::Ended, _) => self.to_backend.forward_end(&self.backend),

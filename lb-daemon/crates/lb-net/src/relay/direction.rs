@@ -25,6 +25,16 @@ const SPLICE_MIN: usize = 16 * 1024;
 /// Times that a poll fills the pipe before others get their turn.
 const TURN: usize = 16;
 
+/// From where to where a direction moves bytes, and by what means.
+pub(super) struct Route<'a> {
+    pub(super) source: End<'a>,
+    pub(super) target: End<'a>,
+    /// Bytes delivered so far.
+    pub(super) count: &'a Cell<u64>,
+    /// Lends the buffer and the pipes.
+    pub(super) worker: &'a Worker,
+}
+
 /// Where a direction has got to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Progress {
@@ -88,25 +98,20 @@ impl Direction {
     }
 
     /// Moves what can be moved, and leaves the task to be woken when more can be.
-    pub(super) fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        worker: &Worker,
-        source: &mut End<'_>,
-        target: &mut End<'_>,
-        count: &Cell<u64>,
-    ) -> Result<Progress, Failed> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, route: &mut Route<'_>) -> Result<Progress, Failed> {
         loop {
             let step = match &mut self.state {
-                State::Copying => self.copy(cx, worker, source, target, count),
-                State::Stalled(rest) => rest.write(cx, target, count),
-                State::Splicing(splicing) => splicing.step(cx, worker, source, target, count),
+                State::Copying => self.copy(cx, route),
+                State::Stalled(rest) => rest.write(cx, route),
+                State::Splicing(splicing) => splicing.step(cx, route),
                 State::Ended | State::EndForwarded | State::Broken(_) => return Ok(Progress::Ended),
             };
             match step {
                 Ok(Step::Enter(state)) => self.state = state,
                 Ok(Step::Wait(progress)) => return Ok(progress),
-                Err(Failed::Side(side, error)) if side == target.side => self.state = State::Broken(error),
+                Err(Failed::Side(side, error)) if side == route.target.side => {
+                    self.state = State::Broken(error)
+                }
                 Err(failed) => return Err(failed),
             }
         }
@@ -137,14 +142,8 @@ impl Direction {
     }
 
     /// One read into the worker's buffer and one write out of it.
-    fn copy(
-        &mut self,
-        cx: &mut Context<'_>,
-        worker: &Worker,
-        source: &mut End<'_>,
-        target: &mut End<'_>,
-        count: &Cell<u64>,
-    ) -> Result<Step, Failed> {
+    fn copy(&mut self, cx: &mut Context<'_>, route: &mut Route<'_>) -> Result<Step, Failed> {
+        let Route { source, target, count, worker } = route;
         let mut buffer = worker.buffer.borrow_mut();
         let mut read = ReadBuf::new(&mut buffer);
         // `poll_read` and not `try_read`: it knows from a short read that the next would find nothing.
@@ -186,7 +185,8 @@ enum Step {
 }
 
 impl Rest {
-    fn write(&mut self, cx: &mut Context<'_>, target: &End<'_>, count: &Cell<u64>) -> Result<Step, Failed> {
+    fn write(&mut self, cx: &mut Context<'_>, route: &Route<'_>) -> Result<Step, Failed> {
+        let Route { target, count, .. } = route;
         while let Some(rest) = self.bytes.get(self.sent..).filter(|rest| !rest.is_empty()) {
             match attempt(cx, target, Interest::WRITABLE, |stream| {
                 Ok(send(stream, rest, SendFlags::NOSIGNAL)?)
@@ -205,16 +205,10 @@ impl Rest {
 
 impl Splicing {
     /// Fills the pipe and empties it, a few times. It is filled only when empty: then "would block" has one meaning.
-    fn step(
-        &mut self,
-        cx: &mut Context<'_>,
-        worker: &Worker,
-        source: &End<'_>,
-        target: &End<'_>,
-        count: &Cell<u64>,
-    ) -> Result<Step, Failed> {
+    fn step(&mut self, cx: &mut Context<'_>, route: &Route<'_>) -> Result<Step, Failed> {
         const FLAGS: SpliceFlags = SpliceFlags::MOVE.union(SpliceFlags::NONBLOCK);
 
+        let Route { source, target, count, worker } = route;
         let mut turns = 0;
         loop {
             let Some(pipe) = self.pipe.take().or_else(|| worker.pipes.take()) else {
