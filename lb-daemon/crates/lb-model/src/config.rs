@@ -1,9 +1,11 @@
 //! The whole configuration.
 
+use std::net::SocketAddr;
 use std::num::{NonZeroU16, NonZeroU32};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{Listener, Pool, PoolId};
+use crate::{Admin, Listener, Pool, PoolId, ZoneName};
 
 /// A complete, consistent configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +14,8 @@ pub struct Config {
     pub global: Global,
     /// What it logs.
     pub log: Log,
+    /// Where it takes commands.
+    pub admin: Admin,
     /// The listeners, sorted by name.
     pub listeners: Vec<Listener>,
     /// The pools, sorted by name; a [`PoolId`] is a place in here.
@@ -36,6 +40,24 @@ pub struct Global {
     pub drain_timeout: Duration,
     /// Seed of the hash that places flows in Maglev tables. Instances that share it choose alike.
     pub hash_seed: u32,
+    /// The zone that this instance is in, for pools that prefer backends of the same zone.
+    pub zone: Option<ZoneName>,
+    /// The directory for what has to survive a restart (overrides). `None`: the service manager's `$STATE_DIRECTORY`,
+    /// else nothing survives.
+    pub state_dir: Option<PathBuf>,
+    /// Whether the configuration is reloaded when its files change.
+    pub watch: Watch,
+    /// The DNS servers to ask for backends that are names. Empty: those of `/etc/resolv.conf`.
+    pub nameservers: Vec<SocketAddr>,
+}
+
+/// Whether the configuration is reloaded when its files change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watch {
+    /// Only when asked to: SIGHUP or `sluice reload`.
+    Off,
+    /// Also when one of its files changes.
+    On,
 }
 
 /// How many worker threads to run.

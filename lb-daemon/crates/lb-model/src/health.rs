@@ -393,7 +393,7 @@ pub struct InvalidProbeText {
 macro_rules! probe_text {
     ($(#[$doc:meta])* $type:ident, $valid:path, $expected:literal) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $type(Arc<str>);
 
         impl $type {

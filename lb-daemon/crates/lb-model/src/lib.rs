@@ -7,22 +7,28 @@
 
 mod access;
 mod address;
+mod admin;
 mod config;
+mod discovery;
 mod health;
 mod listener;
 mod name;
+mod percent;
 mod pool;
 mod termination;
 
 pub use access::AccessList;
 pub use address::{BackendAddress, Bind, BindHost, InvalidAddress, InvalidPortRange, PortRange};
-pub use config::{Config, Global, Log, LogFormat, LogLevel, MaxConnections, Workers};
+pub use admin::{Admin, AdminSocket, AdminTcp, AdminTls};
+pub use config::{Config, Global, Log, LogFormat, LogLevel, MaxConnections, Watch, Workers};
+pub use discovery::{Discovery, DiscoveryQuery, DiscoverySettings, IpFamilies};
 pub use health::{
     BodyMatch, DnsName, DnsProbe, ExecProbe, HealthCheck, HttpHost, HttpMethod, HttpPath, HttpProbe,
     InvalidJitter, InvalidProbeText, InvalidRecordType, InvalidStatusRanges, Jitter, Probe, RecordType,
     StatusRanges, TlsProbe, TlsServerName, TlsVerification, UdpAnswer, UdpProbe,
 };
 pub use listener::{Listener, Protocol};
-pub use name::{BackendName, InvalidName, ListenerName, PoolName};
-pub use pool::{Algorithm, Backend, PassiveHealth, Pool, PoolId, Queue, Weight};
+pub use name::{BackendName, InvalidName, ListenerName, PoolName, ZoneName};
+pub use percent::{InvalidPercent, Percent};
+pub use pool::{Algorithm, Backend, PassiveHealth, Pool, PoolId, Queue, Weight, Zones};
 pub use termination::Termination;

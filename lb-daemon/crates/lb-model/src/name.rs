@@ -78,6 +78,10 @@ name! {
     PoolName
 }
 name! {
+    /// The name of a zone: a failure domain, such as a rack or a data centre.
+    ZoneName
+}
+name! {
     /// The name of a backend, unique in its pool. Defaults to the backend's address as written.
     BackendName
 }

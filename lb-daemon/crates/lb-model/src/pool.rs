@@ -3,7 +3,9 @@
 use std::num::{NonZeroU8, NonZeroU32};
 use std::time::Duration;
 
-use crate::{BackendAddress, BackendName, PoolName};
+use crate::{
+    BackendAddress, BackendName, Discovery, DiscoverySettings, HealthCheck, Percent, PoolName, ZoneName,
+};
 
 /// A pool's place in [`Config::pools`](crate::Config::pools).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -23,8 +25,13 @@ pub struct Pool {
     pub name: PoolName,
     /// How a backend is chosen.
     pub balance: Algorithm,
-    /// The backends, in file order; never empty, names unique, at most [`Pool::MAX_BACKENDS`].
+    /// The backends with an address, in file order; names unique, at most [`Pool::MAX_BACKENDS`]. Empty only where there
+    /// are some to discover.
     pub backends: Vec<Backend>,
+    /// The backends that are DNS names, in file order.
+    pub discover: Vec<Discovery>,
+    /// How those names are resolved.
+    pub discovery: DiscoverySettings,
     /// How long one attempt to connect may take.
     pub connect_timeout: Duration,
     /// How many different backends one client connection may try.
@@ -35,6 +42,22 @@ pub struct Pool {
     pub queue: Queue,
     /// When a backend that fails is left alone, and for how long.
     pub passive_health: PassiveHealth,
+    /// How long a backend that comes back (or is new) takes to get its full share, in ten steps. `None`: no time.
+    pub slow_start: Option<Duration>,
+    /// Where fewer than this share of the backends are healthy, all are used regardless of their health: the few would be
+    /// overrun. With 0% that is only where none is.
+    pub panic_threshold: Percent,
+    /// What the backends' zones mean.
+    pub zones: Zones,
+}
+
+/// What the zones of a pool's backends mean for who gets a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Zones {
+    /// Nothing.
+    Ignore,
+    /// Backends in this instance's own zone get all connections until they are short of capacity.
+    PreferLocal,
 }
 
 impl Pool {
@@ -49,8 +72,29 @@ pub enum Algorithm {
     Hash,
     /// In turn, by weight.
     RoundRobin,
+    /// Maglev consistent hashing over the client's address alone: a client stays with its backend.
+    IpHash,
     /// The backend with the fewest connections per weight.
     LeastConnections,
+    /// Of two backends chosen by chance, the one that answers sooner: peak EWMA of connect and first-byte time, times its
+    /// connections.
+    LeastResponseTime,
+    /// Of two backends chosen by chance, the one with fewer connections per weight.
+    Random,
+}
+
+impl Algorithm {
+    /// The name as configured and shown.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Hash => "hash",
+            Self::IpHash => "ip_hash",
+            Self::RoundRobin => "round_robin",
+            Self::LeastConnections => "least_connections",
+            Self::LeastResponseTime => "least_response_time",
+            Self::Random => "random",
+        }
+    }
 }
 
 /// One server of a pool.
@@ -64,6 +108,12 @@ pub struct Backend {
     pub weight: Weight,
     /// Most connections at once over all workers.
     pub max_connections: Option<NonZeroU32>,
+    /// Backends of the lowest tier get the connections until they are short of capacity, then the next tier's too.
+    pub tier: u8,
+    /// The failure domain that it is in.
+    pub zone: Option<ZoneName>,
+    /// How it is checked. `None`: not at all.
+    pub health_check: Option<HealthCheck>,
 }
 
 /// A backend's share of new connections in proportion to the others' weights; 0 takes none and keeps what it has.
@@ -94,4 +144,7 @@ pub struct PassiveHealth {
     pub backoff: Duration,
     /// Longest back-off; never shorter than `backoff`.
     pub max_backoff: Duration,
+    /// At most this share of the pool's backends backs off at once, but always one may unless it is 0%: trouble that all
+    /// have is rarely theirs.
+    pub max_ejected: Percent,
 }
