@@ -38,6 +38,16 @@ impl FlowHash {
         Self(hash)
     }
 
+    /// Hashes the client's address alone, for those who want all flows of a client to go to one place. An IPv4-mapped
+    /// IPv6 address counts as the IPv4 address that it is.
+    pub fn of_client(seed: u32, client: IpAddr) -> Self {
+        let hash = absorb(u64::from(seed), 0); // where a tuple has its ports: none
+        Self(match client.to_canonical() {
+            IpAddr::V4(client) => absorb(hash, u64::from(client.to_bits())),
+            client @ IpAddr::V6(_) => halves(client).into_iter().fold(hash, absorb),
+        })
+    }
+
     /// The place among `len` that this flow gets at its `attempt`-th try: Lemire's multiply-shift instead of a modulo
     /// (<https://arxiv.org/abs/1805.10941>). Further attempts are as good as independent hashes.
     pub fn place(self, attempt: u32, len: u32) -> usize {
@@ -57,7 +67,7 @@ fn halves(ip: IpAddr) -> [u64; 2] {
 
 /// Mixes one word into the state: the finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014), a bijection of the
 /// word for every state, so that two flows that differ in one word only never collide there.
-fn absorb(state: u64, word: u64) -> u64 {
+pub(crate) fn absorb(state: u64, word: u64) -> u64 {
     let mut z = (state ^ word).wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -80,6 +90,17 @@ mod tests {
     }
 
     #[test]
+    fn client_hashes_never_change_between_releases() {
+        let hash = |seed, client: &str| FlowHash::of_client(seed, client.parse().unwrap());
+        assert_eq!(hash(0, "192.0.2.1"), FlowHash(0x712f_d75d_35f9_4755));
+        assert_eq!(hash(7, "192.0.2.1"), FlowHash(0x5da1_f317_f509_cf68));
+        assert_eq!(hash(7, "2001:db8::1"), FlowHash(0xec66_0fa3_574f_b64a));
+        assert_eq!(hash(0, "::ffff:192.0.2.1"), hash(0, "192.0.2.1"));
+        assert_ne!(hash(0, "2001:db8::1"), hash(0, "2001:db8:0:1::1"));
+        assert_ne!(hash(0, "2001:db8::1"), hash(0, "2001:db8::2"));
+    }
+
+    #[test]
     fn every_part_of_the_tuple_counts() {
         let base = hash(0, "192.0.2.1:1234", "198.51.100.1:80");
         for other in [
@@ -98,6 +119,17 @@ mod tests {
             assert_ne!(base, other);
         }
         assert_eq!(base, hash(0, "[::ffff:192.0.2.1]:1234", "[::ffff:198.51.100.1]:80"));
+    }
+
+    #[test]
+    fn sequential_clients_spread_evenly() {
+        let mut counts = [0u32; 256];
+        for i in 0..=u16::MAX {
+            let [high, low] = i.to_be_bytes();
+            counts[FlowHash::of_client(0, IpAddr::from([10, 0, high, low])).place(0, 256)] += 1;
+        }
+        // As for tuples, below.
+        assert!(counts.iter().all(|&n| (176..=336).contains(&n)), "{counts:?}");
     }
 
     /// Sequential addresses and ports are what real clients have; a weak hash clumps them.

@@ -34,7 +34,7 @@ impl Maglev {
         let mut members = members.to_vec();
         members.sort_unstable_by_key(|member| member.name);
         let mut free = vec![None; Self::SLOTS as usize];
-        let greatest = members.iter().map(|member| u32::from(member.weight.0)).max().unwrap_or(1);
+        let greatest = members.iter().map(|member| u64::from(member.weight)).max().unwrap_or(1);
         let mut claims: Vec<_> = members.iter().map(|member| Claim::new(member, greatest)).collect();
         let mut left = if members.is_empty() { 0 } else { Self::SLOTS };
         'rounds: loop {
@@ -84,15 +84,15 @@ impl Maglev {
 /// A member that claims slots while a table is built.
 struct Claim {
     index: BackendIndex,
-    weight: u32,
-    credit: u32,
+    weight: u64,
+    credit: u64,
     /// The next slot of the permutation.
     next: u32,
     skip: u32,
 }
 
 impl Claim {
-    fn new(member: &Member<'_>, greatest: u32) -> Self {
+    fn new(member: &Member<'_>, greatest: u64) -> Self {
         let place = |key: u64, below: u32| {
             let mut hasher = SipHasher13::new_with_keys(0, key);
             hasher.write(member.name.as_bytes());
@@ -100,8 +100,8 @@ impl Claim {
         };
         Self {
             index: member.index,
-            weight: member.weight.0.into(),
-            credit: greatest - u32::from(member.weight.0),
+            weight: member.weight.into(),
+            credit: greatest - u64::from(member.weight),
             next: place(0, Maglev::SLOTS),
             skip: place(1, Maglev::SLOTS - 1) + 1,
         }

@@ -41,7 +41,7 @@ impl RoundRobin {
 
 /// How many turns each member has in one pass.
 fn turns(members: &[Member<'_>]) -> Vec<u64> {
-    let weights = members.iter().map(|member| u64::from(member.weight.0));
+    let weights = members.iter().map(|member| u64::from(member.weight));
     let common = weights.clone().fold(0, gcd).max(1);
     let total = weights.clone().sum::<u64>() / common;
     weights
