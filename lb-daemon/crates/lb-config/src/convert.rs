@@ -4,16 +4,22 @@
 //! cannot be made up (a name, an address) is an `Option`. Whether there was an error is known by the one list of problems.
 
 mod access;
+mod admin;
 mod backend;
+mod backends;
 mod bind;
+mod discovery;
 mod duplicate;
 mod duration;
 mod file;
 mod global;
+mod health_check;
 mod listener;
 mod log;
 mod pool;
 mod pool_names;
+mod probe;
+mod zones;
 
 use std::fmt;
 use std::ops::Range;
@@ -32,9 +38,11 @@ pub(crate) fn config(documents: &[Document<'_>], problems: &mut Problems) -> Opt
     file::check(documents, problems);
     duplicate::check(documents, problems);
     bind::check_overlaps(documents, problems);
+    zones::check(documents, problems);
 
     let global = global::convert(documents);
     let log = log::convert(documents);
+    let admin = admin::convert(documents, problems);
     let pool_names = PoolNames::of(documents);
     pool_names.warn_of_unused(documents, problems);
 
@@ -52,7 +60,7 @@ pub(crate) fn config(documents: &[Document<'_>], problems: &mut Problems) -> Opt
     let (mut listeners, mut pools) = (listeners?, pools?);
     listeners.sort_by(|a, b| a.name.cmp(&b.name));
     pools.sort_by(|a, b| a.name.cmp(&b.name));
-    Some(Config { global, log, listeners, pools })
+    Some(Config { global, log, admin, listeners, pools })
 }
 
 /// Adds `item` if everything before it is there.

@@ -3,13 +3,20 @@
 use std::num::{NonZeroU8, NonZeroU32};
 use std::time::Duration;
 
-use lb_model::{Algorithm, Global, Log, LogFormat, LogLevel, MaxConnections, PassiveHealth, Queue, Workers};
+use lb_model::{
+    Algorithm, Global, Log, LogFormat, LogLevel, MaxConnections, PassiveHealth, Percent, Queue, RecordType,
+    Watch, Workers, Zones,
+};
 
 pub(crate) const GLOBAL: Global = Global {
     workers: Workers::Auto,
     max_connections: MaxConnections::Auto,
     drain_timeout: Duration::from_secs(30),
     hash_seed: 0,
+    zone: None,
+    state_dir: None,
+    watch: Watch::Off,
+    nameservers: Vec::new(),
 };
 
 pub(crate) const LOG: Log = Log { level: LogLevel::Info, format: LogFormat::Human, access: true };
@@ -20,6 +27,13 @@ pub(crate) const IDLE_TIMEOUT: Option<Duration> = Some(Duration::from_secs(600))
 pub(crate) const CLIENT_KEEPALIVE: Option<Duration> = Some(Duration::from_secs(60));
 
 pub(crate) const ALGORITHM: Algorithm = Algorithm::Hash;
+/// Backends with warm caches are the common case, and a wait that nobody asked for looks like a fault.
+pub(crate) const SLOW_START: Option<Duration> = None;
+pub(crate) const PANIC_THRESHOLD: Percent = Percent::ZERO;
+pub(crate) const ZONES: Zones = Zones::Ignore;
+/// What a `dns` check asks for.
+pub(crate) const RECORD: RecordType = RecordType::A;
+
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) const CONNECT_TRIES: NonZeroU8 = NonZeroU8::new(3).unwrap();
 /// A backend that goes away in silence is found by the idle timeout.
@@ -29,4 +43,5 @@ pub(crate) const PASSIVE_HEALTH: PassiveHealth = PassiveHealth {
     failures: NonZeroU32::MIN,
     backoff: Duration::from_secs(1),
     max_backoff: Duration::from_secs(30),
+    max_ejected: Percent::ALL,
 };

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
@@ -142,6 +143,11 @@ impl<'s> Document<'s> {
         self.value_at(span).and_then(DeValue::as_array).is_some_and(|list| list.is_empty())
     }
 
+    /// Whether the table that stands at `span` is empty in the file, not only of what is of use.
+    pub(crate) fn is_empty_table(&self, span: &Range<usize>) -> bool {
+        self.value_at(span).and_then(DeValue::as_table).is_some_and(|table| table.is_empty())
+    }
+
     fn value_at(&self, span: &Range<usize>) -> Option<&DeValue<'s>> {
         tree::get(&self.tree, &tree::find(&self.tree, span, Tie::Inner)?)
     }
@@ -160,6 +166,11 @@ impl<'s> Document<'s> {
     pub(crate) fn keys_of(&self, section: &str) -> impl Iterator<Item = (&str, Range<usize>)> {
         let table = self.tree.get(section).and_then(|section| section.get_ref().as_table());
         table.into_iter().flat_map(|table| table.keys().map(|key| (key.get_ref().as_ref(), key.span())))
+    }
+
+    /// `path` as it is for the process: in the file, it is relative to the file's directory.
+    pub(crate) fn resolve(&self, path: &Path) -> PathBuf {
+        self.source.directory.join(path)
     }
 
     /// The place of `span`, to be named in a message about another place.

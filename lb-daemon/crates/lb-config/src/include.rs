@@ -18,7 +18,13 @@ pub(crate) fn read(path: &Path, order: usize) -> Result<Source, Box<Diagnostic>>
     let name = path.display().to_string();
     let bytes =
         read_bytes(path).map_err(|message| Box::new(Diagnostic::whole_file(name.clone(), &message)))?;
-    source(name, order, bytes)
+    Ok(source(name, order, bytes)?.in_directory(directory_of(path)))
+}
+
+/// The directory of the file at `path`: absolute where that can be told, so that paths in it stay good elsewhere.
+fn directory_of(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_unknown: std::io::Error| path.to_owned());
+    absolute.parent().unwrap_or(Path::new("")).to_owned()
 }
 
 fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {

@@ -3,22 +3,34 @@
 //! Every key is optional here, also those that a configuration must have: [`convert`](crate::convert) says what is
 //! missing, so that one mistake does not hide the others. The doc comments are the operator's reference page.
 
+mod admin;
 mod backend;
+mod discovery;
 mod file;
 mod global;
+mod health_check;
 mod listener;
 mod log;
 mod passive_health;
 mod pool;
 mod queue;
+mod short_or;
+mod text_form;
 mod value;
 
-pub(crate) use backend::{RawBackend, RawBackendTable};
+pub(crate) use admin::{RawAdmin, RawAdminTcp, RawAdminTls};
+pub(crate) use backend::RawBackend;
+pub(crate) use discovery::RawDiscovery;
 pub(crate) use file::RawFile;
 pub(crate) use global::RawGlobal;
+pub(crate) use health_check::{
+    Off, RawBody, RawHealthCheck, RawProbeType, RawUdpAnswer, RawUdpAnswerContent,
+};
 pub(crate) use listener::RawListener;
 pub(crate) use log::RawLog;
 pub(crate) use passive_health::RawPassiveHealth;
-pub(crate) use pool::RawPool;
+pub(crate) use pool::{RawPool, RawZones};
 pub(crate) use queue::RawQueue;
-pub(crate) use value::{AutoOr, Located, Named, OffOr, Text, Whole, Word};
+pub(crate) use short_or::ShortOr;
+pub(crate) use text_form::Text;
+pub(crate) use value::{AutoOr, Located, Named, OffOr, Whole, Word};

@@ -17,7 +17,10 @@ is wrong, with file, line and column; `--print-effective` shows the configuratio
 
 - A **duration** is a text with units: `\"250ms\"`, `\"30s\"`, `\"1m 30s\"`. The units are `d`, `h`, `m`, `s`, `ms`, `us` and
   `ns`; the longest duration is `\"365d\"`. Where it says so, `\"off\"` stands for never.
+- A **size** is a text with its unit: `\"512B\"`, `\"4KiB\"`, `\"1MiB\"`.
 - An **address** is an IP address. IPv6 addresses have brackets: `\"[2001:db8::1]:80\"`.
+- A **DNS name** is taken as it is, complete with or without a last dot: `\"app.example.com\"`.
+- A **path** that is relative is relative to the file that says it.
 - A **network** is an address with a prefix length, `\"10.0.0.0/8\"`, or a single address.
 - A **name** has letters, digits and `_ - . : [ ]`, at most 128. In a `[header]` it needs quotes unless it consists of
   letters, digits, `_` and `-`.
@@ -65,11 +68,16 @@ fn table_below<'s>(path: &str, key: &str, value: &'s Value) -> Option<(String, &
     if let Some(named) = value.get("additionalProperties").filter(|named| named.is_object()) {
         return Some((format!("[{path}.NAME]"), named));
     }
-    let elements = value.get("items")?.get("anyOf")?.as_array()?;
-    elements
-        .iter()
-        .find(|element| element.get("properties").is_some())
-        .map(|table| (format!("[[{path}]]"), table))
+    // Explained in the section that this names.
+    if value.get("x-explained").is_some() {
+        return None;
+    }
+    let (header, choices) = match value.get("items") {
+        Some(items) => (format!("[[{path}]]"), items.get("anyOf")?),
+        None => (format!("[{path}]"), value.get("anyOf")?),
+    };
+    let mut choices = choices.as_array()?.iter();
+    choices.find(|choice| choice.get("properties").is_some()).map(|table| (header, table))
 }
 
 /// What kind of value a key takes.
@@ -136,9 +144,16 @@ mod tests {
             "Top of the file",
             "`[global]`",
             "`[log]`",
+            "`[admin]`",
+            "`[admin.tcp]`",
+            "`[admin.tcp.tls]`",
             "`[listeners.NAME]`",
             "`[pools.NAME]`",
             "`[[pools.NAME.backends]]`",
+            "`[pools.NAME.health_check]`",
+            "`[pools.NAME.health_check.body]`",
+            "`[pools.NAME.health_check.expect]`",
+            "`[pools.NAME.discovery]`",
             "`[pools.NAME.queue]`",
             "`[pools.NAME.passive_health]`",
         ] {
@@ -163,7 +178,6 @@ mod tests {
     #[test]
     fn the_examples_are_one_valid_configuration() {
         let text = examples().replace("include = [\"conf.d/*.toml\"]\n", "");
-        println!("{text}");
         crate::parse("examples", &text, &|_| None).unwrap_or_else(|errors| panic!("{errors}"));
     }
 }

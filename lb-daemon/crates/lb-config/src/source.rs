@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::ops::Range;
+use std::path::PathBuf;
 
 /// Most characters of one source line that a snippet shows.
 const MAX_SNIPPET: usize = 120;
@@ -15,6 +16,8 @@ const SNIPPET_LEAD: usize = 40;
 pub(crate) struct Source {
     /// Its path as the operator would write it.
     pub(crate) name: String,
+    /// The directory that relative paths in it are relative to; empty for a text that is no file.
+    pub(crate) directory: PathBuf,
     /// Its place in the order in which files were read.
     pub(crate) order: usize,
     /// The text without a byte order mark.
@@ -37,7 +40,12 @@ impl Source {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text).to_owned();
         let newlines = text.bytes().enumerate().filter(|&(_, byte)| byte == b'\n');
         let line_starts = std::iter::once(0).chain(newlines.map(|(at, _)| at + 1)).collect();
-        Self { name, order, text, line_starts, without_lines: OnceCell::new() }
+        Self { name, directory: PathBuf::new(), order, text, line_starts, without_lines: OnceCell::new() }
+    }
+
+    /// The same, of a file in `directory`.
+    pub(crate) fn in_directory(self, directory: PathBuf) -> Self {
+        Self { directory, ..self }
     }
 
     /// Where `offset` is; past the end is the end.

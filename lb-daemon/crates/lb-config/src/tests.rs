@@ -1,8 +1,11 @@
 //! Tests of the whole way from text to model.
 
+mod admin;
 mod checks;
+mod discovery;
 mod errors;
 mod examples;
+mod health_checks;
 mod hostile;
 mod include;
 mod round_trip;
@@ -24,6 +27,16 @@ backends = [\"127.0.0.1:9001\"]
 /// Reads `text` as `sluice.toml` with a small environment.
 fn parse(text: &str) -> Result<Loaded, ConfigErrors> {
     crate::parse("sluice.toml", text, &env)
+}
+
+/// The minimal configuration with `lines` added to its pool.
+fn with_pool(lines: &str) -> String {
+    format!("{MINIMAL}{lines}\n")
+}
+
+/// The minimal configuration with other backends.
+fn with_backends(backends: &str) -> String {
+    MINIMAL.replace("\"127.0.0.1:9001\"", backends)
 }
 
 fn env(name: &str) -> Option<String> {

@@ -1,6 +1,7 @@
-//! `bind` of listeners, and that no two of a configuration overlap.
+//! `bind` of listeners and the admin API, and that no two of a configuration overlap.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::IpAddr;
 use std::ops::Range;
 
@@ -25,24 +26,40 @@ pub(super) fn convert(
 /// A bind with its place and owner.
 struct Bound<'d> {
     bind: Bind,
-    listener: &'d str,
+    owner: Owner<'d>,
     document: &'d Document<'d>,
     span: &'d Range<usize>,
+}
+
+/// Who binds.
+#[derive(PartialEq)]
+enum Owner<'d> {
+    Listener(&'d str),
+    Admin,
+}
+
+impl fmt::Display for Owner<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listener(name) => write!(f, "listener {name}"),
+            Self::Admin => f.write_str("the admin API"),
+        }
+    }
 }
 
 pub(super) fn check_overlaps(documents: &[Document<'_>], problems: &mut Problems) {
     let bounds: Vec<_> = documents.iter().flat_map(bounds).collect();
     for (earlier, later) in overlaps(&bounds) {
         let (Some(earlier), Some(later)) = (bounds.get(earlier), bounds.get(later)) else { continue };
-        // A listener that is defined twice is reported as such.
-        let redefined = earlier.listener == later.listener && !std::ptr::eq(earlier.document, later.document);
+        // What is defined twice is reported as such.
+        let redefined = earlier.owner == later.owner && !std::ptr::eq(earlier.document, later.document);
         if !redefined {
             let message = format!(
-                "{} of listener {} overlaps {} of listener {} at {}",
+                "{} of {} overlaps {} of {} at {}",
                 later.bind,
-                later.listener,
+                later.owner,
                 earlier.bind,
-                earlier.listener,
+                earlier.owner,
                 earlier.document.place(earlier.span)
             );
             problems.error(later.document.diagnostic(later.span.clone(), &message));
@@ -56,12 +73,17 @@ fn bounds<'d>(document: &'d Document<'d>) -> Vec<Bound<'d>> {
         let binds = raw.value.bind.iter().flat_map(|bind| &bind.value);
         binds.map(|Located { span, value: Text(bind) }| Bound {
             bind: *bind,
-            listener: &name.value,
+            owner: Owner::Listener(&name.value),
             document,
             span,
         })
     };
-    let mut bounds: Vec<_> = document.raw.listeners().flat_map(of_listener).collect();
+    let admin_tcp = document.raw.admin.as_ref().and_then(|admin| admin.tcp.as_ref());
+    let admin =
+        admin_tcp.and_then(|tcp| tcp.value.bind.as_ref()).map(|Located { span, value: Text(endpoint) }| {
+            Bound { bind: endpoint.bind(), owner: Owner::Admin, document, span }
+        });
+    let mut bounds: Vec<_> = document.raw.listeners().flat_map(of_listener).chain(admin).collect();
     bounds.sort_by_key(|bound| bound.span.start);
     bounds
 }

@@ -6,7 +6,7 @@ use crate::diagnostic::Problems;
 use crate::document::Document;
 
 pub(super) fn check(documents: &[Document<'_>], problems: &mut Problems) {
-    for section in ["global", "log", "listeners", "pools"] {
+    for section in ["global", "log", "admin", "listeners", "pools"] {
         let mut first = HashMap::new();
         for document in documents {
             for (key, span) in document.keys_of(section) {

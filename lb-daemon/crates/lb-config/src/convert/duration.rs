@@ -25,6 +25,21 @@ pub(super) fn positive(
     *duration
 }
 
+/// A duration that is not shorter than `min`, if one is written.
+pub(super) fn at_least(
+    min: Duration,
+    raw: Option<&Located<Text<Period>>>,
+    document: &Document<'_>,
+    problems: &mut Problems,
+) -> Option<Duration> {
+    let Located { span, value: Text(Period(duration)) } = raw?;
+    if *duration < min {
+        let message = format!("must be at least {}", Period(min));
+        problems.error(document.diagnostic(span.clone(), &message));
+    }
+    Some(*duration)
+}
+
 /// A duration that may be `"off"`, which zero is not.
 pub(super) fn positive_or_off(
     raw: Option<&Located<OffOr<Period>>>,

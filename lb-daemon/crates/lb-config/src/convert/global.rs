@@ -1,6 +1,6 @@
 //! `[global]` of all files to [`Global`].
 
-use lb_model::{Global, MaxConnections, Workers};
+use lb_model::{Global, MaxConnections, Watch, Workers};
 
 use crate::default;
 use crate::document::Document;
@@ -9,8 +9,18 @@ use crate::raw::{AutoOr, RawGlobal, Text};
 
 pub(super) fn convert(documents: &[Document<'_>]) -> Global {
     let mut global = default::GLOBAL;
-    for raw in documents.iter().filter_map(|document| document.raw.global.as_ref()) {
-        let RawGlobal { workers, max_connections, drain_timeout, hash_seed } = raw;
+    for document in documents {
+        let Some(raw) = &document.raw.global else { continue };
+        let RawGlobal {
+            workers,
+            max_connections,
+            drain_timeout,
+            hash_seed,
+            zone,
+            state_dir,
+            watch,
+            nameservers,
+        } = raw;
         if let Some(workers) = workers {
             global.workers = match workers.value {
                 AutoOr::Auto => Workers::Auto,
@@ -29,6 +39,18 @@ pub(super) fn convert(documents: &[Document<'_>]) -> Global {
         }
         if let Some(hash_seed) = hash_seed {
             global.hash_seed = hash_seed.value.0;
+        }
+        if let Some(zone) = zone {
+            global.zone = Some(zone.value.0.clone());
+        }
+        if let Some(state_dir) = state_dir {
+            global.state_dir = Some(document.resolve(&state_dir.value.0.0));
+        }
+        if let Some(watch) = watch {
+            global.watch = if watch.value { Watch::On } else { Watch::Off };
+        }
+        if let Some(nameservers) = nameservers {
+            global.nameservers = nameservers.iter().map(|server| server.value.0.0).collect();
         }
     }
     global

@@ -1,14 +1,14 @@
 //! `[pools.NAME]` to [`Pool`].
 
-use std::collections::HashMap;
+use std::ops::Range;
 
-use lb_model::{Algorithm, Backend, PassiveHealth, Pool, Queue, Weight};
+use lb_model::{Algorithm, PassiveHealth, Pool, Queue, Weight, Zones};
 
-use super::backend::{self, NamedBackend};
-use super::{collect, duration, name, required};
+use super::backends::{self, Backends};
+use super::{discovery, duration, health_check, name, required};
 use crate::diagnostic::Problems;
 use crate::document::Document;
-use crate::raw::{Located, RawBackend, RawPassiveHealth, RawPool, RawQueue};
+use crate::raw::{Located, RawDiscovery, RawPassiveHealth, RawPool, RawQueue};
 use crate::{default, text};
 
 pub(super) fn convert(
@@ -18,17 +18,31 @@ pub(super) fn convert(
     problems: &mut Problems,
 ) -> Option<Pool> {
     let Located { span: table, value: raw } = raw;
-    let RawPool { balance, backends, connect_timeout, connect_tries, keepalive, queue, passive_health } = raw;
+    let RawPool {
+        balance,
+        backends,
+        health_check,
+        discovery,
+        slow_start,
+        panic_threshold,
+        zones,
+        connect_timeout,
+        connect_tries,
+        keepalive,
+        queue,
+        passive_health,
+    } = raw;
 
     let name = name(key, document, problems);
+    let pool_check = health_check::of_pool(health_check.as_ref(), table, document, problems);
     let backends = required("backends", backends.as_ref(), table, document, problems)
-        .and_then(|list| self::backends(list, document, problems));
-    if let Some(backends) = &backends
-        && backends.iter().all(|backend| backend.weight == Weight(0))
-    {
-        let message = "every backend has weight 0: this pool takes no connections";
-        problems.warning(document.diagnostic(table.clone(), message));
+        .and_then(|list| backends::convert(list, &pool_check, document, problems));
+    if let Some(backends) = &backends {
+        warn_of_no_weight(backends, table, document, problems);
+        warn_of_unused_discovery(discovery.as_ref(), backends, document, problems);
     }
+    let discovery = discovery::convert(discovery.as_ref(), document, problems);
+    let slow_start = duration::positive_or_off(slow_start.as_ref(), default::SLOW_START, document, problems);
     let connect_timeout = duration::positive(
         connect_timeout.as_ref(),
         default::CONNECT_TIMEOUT,
@@ -40,53 +54,52 @@ pub(super) fn convert(
     let queue = self::queue(queue.as_ref(), document, problems);
     let passive_health = self::passive_health(passive_health.as_ref(), document, problems);
 
+    let Backends { backends, discover } = backends?;
     Some(Pool {
         name: name?,
         balance: balance.as_ref().map_or(default::ALGORITHM, |balance| Algorithm::from(balance.value.0)),
-        backends: backends?,
+        backends,
+        discover,
+        discovery,
         connect_timeout,
         connect_tries: connect_tries.as_ref().map_or(default::CONNECT_TRIES, |tries| tries.value.0),
         keepalive,
         queue,
         passive_health,
+        slow_start,
+        panic_threshold: panic_threshold
+            .as_ref()
+            .map_or(default::PANIC_THRESHOLD, |threshold| threshold.value.0),
+        zones: zones.as_ref().map_or(default::ZONES, |zones| Zones::from(zones.value.0)),
     })
 }
 
-fn backends(
-    raw: &Located<Vec<Located<RawBackend>>>,
+fn warn_of_no_weight(
+    Backends { backends, discover }: &Backends,
+    table: &Range<usize>,
     document: &Document<'_>,
     problems: &mut Problems,
-) -> Option<Vec<Backend>> {
-    let Located { span, value: raw } = raw;
-    if raw.is_empty() && document.is_empty_list(span) {
-        problems.error(document.diagnostic(span.clone(), "must name at least one backend"));
+) {
+    let weights = backends.iter().map(|backend| backend.weight);
+    let mut weights = weights.chain(discover.iter().map(|discovery| discovery.weight));
+    if weights.all(|weight| weight == Weight(0)) {
+        let message = "every backend has weight 0: this pool takes no connections";
+        problems.warning(document.diagnostic(table.clone(), message));
     }
-    if raw.len() > Pool::MAX_BACKENDS {
-        let message =
-            format!("a pool has at most {} backends, this one has {}", Pool::MAX_BACKENDS, raw.len());
-        problems.error(document.diagnostic(span.clone(), &message));
-        return None;
-    }
+}
 
-    let mut first_with = HashMap::new();
-    let mut backends = Some(Vec::with_capacity(raw.len()));
-    for raw in raw {
-        let named = backend::convert(raw, document, problems);
-        if let Some(NamedBackend { backend, name_span }) = &named {
-            if let Some(first) = first_with.get(&backend.name) {
-                let message = format!(
-                    "two backends of this pool are called \"{}\": this one, and that at {}; give one of them a `name`",
-                    backend.name,
-                    document.place(first)
-                );
-                problems.error(document.diagnostic((*name_span).clone(), &message));
-            } else {
-                first_with.insert(backend.name.clone(), (*name_span).clone());
-            }
-        }
-        collect(&mut backends, named.map(|named| named.backend));
+fn warn_of_unused_discovery(
+    discovery: Option<&Located<RawDiscovery>>,
+    backends: &Backends,
+    document: &Document<'_>,
+    problems: &mut Problems,
+) {
+    if let Some(discovery) = discovery
+        && backends.discover.is_empty()
+    {
+        let message = "no backend of this pool is a DNS name: nothing is looked up";
+        problems.warning(document.diagnostic(discovery.span.clone(), message));
     }
-    backends
 }
 
 fn queue(raw: Option<&RawQueue>, document: &Document<'_>, problems: &mut Problems) -> Queue {
@@ -109,7 +122,7 @@ fn passive_health(
     problems: &mut Problems,
 ) -> PassiveHealth {
     let default = default::PASSIVE_HEALTH;
-    let Some(RawPassiveHealth { failures, backoff, max_backoff }) = raw else { return default };
+    let Some(RawPassiveHealth { failures, backoff, max_backoff, max_ejected }) = raw else { return default };
     let instead = "a backend that fails needs a moment of rest";
     let health = PassiveHealth {
         failures: failures.as_ref().map_or(default.failures, |failures| failures.value.0),
@@ -121,6 +134,7 @@ fn passive_health(
             document,
             problems,
         ),
+        max_ejected: max_ejected.as_ref().map_or(default.max_ejected, |max| max.value.0),
     };
     if health.max_backoff < health.backoff
         && let Some(written) = max_backoff.as_ref().or(backoff.as_ref())

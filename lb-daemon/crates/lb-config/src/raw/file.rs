@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Located, Named, RawGlobal, RawListener, RawLog, RawPool, Whole};
+use super::{Located, Named, RawAdmin, RawGlobal, RawListener, RawLog, RawPool, Whole};
 
 /// The top of a configuration file.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -25,6 +25,8 @@ pub(crate) struct RawFile {
     pub(crate) global: Option<RawGlobal>,
     /// What is logged, and how.
     pub(crate) log: Option<RawLog>,
+    /// Where commands such as `sluice status`, and programs that fetch metrics, reach this instance.
+    pub(crate) admin: Option<RawAdmin>,
     /// What clients connect to, by name.
     #[schemars(extend("x-unset" = "at least one in all files"))]
     pub(crate) listeners: Option<Named<RawListener>>,

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 
+use lb_model::Percent;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -14,7 +15,7 @@ use crate::{default, text};
 #[serde(deny_unknown_fields, expecting = "a table")]
 #[schemars(
     rename = "passive_health",
-    extend("x-example" = "[pools.web.passive_health]\nfailures = 3\nbackoff = \"500ms\"\nmax_backoff = \"10s\"\n")
+    extend("x-example" = "[pools.web.passive_health]\nfailures = 3\nbackoff = \"500ms\"\nmax_backoff = \"10s\"\nmax_ejected = \"50%\"\n")
 )]
 pub(crate) struct RawPassiveHealth {
     /// How many attempts to connect must fail in a row before the backend gets no new connections. Raise it where single
@@ -28,4 +29,8 @@ pub(crate) struct RawPassiveHealth {
     /// back.
     #[schemars(extend("default" = text::duration(default::PASSIVE_HEALTH.max_backoff)))]
     pub(crate) max_backoff: Option<Located<Text<Period>>>,
+    /// At most this share of the pool's backends is left alone at once (but always one may be, unless it is `"0%"`):
+    /// trouble that all of them have is rarely theirs.
+    #[schemars(extend("default" = default::PASSIVE_HEALTH.max_ejected.to_string()))]
+    pub(crate) max_ejected: Option<Located<Text<Percent>>>,
 }

@@ -2,11 +2,14 @@
 
 use std::num::NonZeroU8;
 
-use lb_model::Algorithm;
+use lb_model::{Algorithm, Percent, Zones};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Located, OffOr, RawBackend, RawPassiveHealth, RawQueue, Text, Whole, Word};
+use super::{
+    Located, OffOr, RawBackend, RawDiscovery, RawHealthCheck, RawPassiveHealth, RawQueue, ShortOr, Text,
+    Whole, Word,
+};
 use crate::duration::Period;
 use crate::{default, text};
 
@@ -20,12 +23,33 @@ use crate::{default, text};
 pub(crate) struct RawPool {
     /// How a backend is chosen for a connection, always in proportion to the weights. `hash`: by client and listener
     /// address and port, so that several instances choose alike and a changed pool moves few flows. `round_robin`: in
-    /// turn. `least_connections`: where there are fewest, for connections that last long.
+    /// turn. `ip_hash`: by the client's address alone, so that a client stays with its backend. `least_connections`: where
+    /// there are fewest, for connections that last long. `least_response_time`: of two chosen by chance, the one that
+    /// connects and answers sooner, for backends of uneven speed. `random`: of two chosen by chance, the one with fewer
+    /// connections.
     #[schemars(extend("default" = text::algorithm(default::ALGORITHM)))]
     pub(crate) balance: Option<Located<Word<RawAlgorithm>>>,
-    /// The backends: each an address, or a table with more settings. 1 to 4096.
+    /// The backends: each an address or a DNS name, or a table with more settings. 1 to 4096.
     #[schemars(required, length(min = 1, max = 4096))]
-    pub(crate) backends: Option<Located<Vec<Located<RawBackend>>>>,
+    pub(crate) backends: Option<Located<Vec<Located<ShortOr<RawBackend>>>>>,
+    /// How the backends are checked. Keys in a backend's own `health_check` go first.
+    #[schemars(extend("default" = "off"))]
+    pub(crate) health_check: Option<Located<ShortOr<RawHealthCheck>>>,
+    /// How the backends that are DNS names are looked up. A name is asked for again when its answer's TTL has passed;
+    /// backends come and go with the answers.
+    pub(crate) discovery: Option<Located<RawDiscovery>>,
+    /// How long a backend that is new, or healthy again, takes to get its full share of connections, in ten steps. For
+    /// servers that begin with cold caches.
+    #[schemars(extend("default" = text::duration_or_off(default::SLOW_START)))]
+    pub(crate) slow_start: Option<Located<OffOr<Period>>>,
+    /// Where fewer than this share of the backends are healthy, all are used whatever their health, as the few would be
+    /// overrun. With `"0%"` that is only where none is.
+    #[schemars(extend("default" = default::PANIC_THRESHOLD.to_string()))]
+    pub(crate) panic_threshold: Option<Located<Text<Percent>>>,
+    /// What the `zone` of a backend means. `ignore`: nothing. `prefer_local`: backends in the zone of this instance (`zone`
+    /// in `[global]`) get all connections until they are short of capacity.
+    #[schemars(extend("default" = text::zones(default::ZONES)))]
+    pub(crate) zones: Option<Located<Word<RawZones>>>,
     /// How long one attempt to connect to a backend may take. Lower it to move on to the next backend sooner.
     #[schemars(extend("default" = text::duration(default::CONNECT_TIMEOUT)))]
     pub(crate) connect_timeout: Option<Located<Text<Period>>>,
@@ -49,7 +73,10 @@ pub(crate) struct RawPool {
 pub(crate) enum RawAlgorithm {
     Hash,
     RoundRobin,
+    IpHash,
     LeastConnections,
+    LeastResponseTime,
+    Random,
 }
 
 impl From<RawAlgorithm> for Algorithm {
@@ -57,7 +84,28 @@ impl From<RawAlgorithm> for Algorithm {
         match raw {
             RawAlgorithm::Hash => Self::Hash,
             RawAlgorithm::RoundRobin => Self::RoundRobin,
+            RawAlgorithm::IpHash => Self::IpHash,
             RawAlgorithm::LeastConnections => Self::LeastConnections,
+            RawAlgorithm::LeastResponseTime => Self::LeastResponseTime,
+            RawAlgorithm::Random => Self::Random,
+        }
+    }
+}
+
+/// What the zones of backends mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub(crate) enum RawZones {
+    Ignore,
+    PreferLocal,
+}
+
+impl From<RawZones> for Zones {
+    fn from(raw: RawZones) -> Self {
+        match raw {
+            RawZones::Ignore => Self::Ignore,
+            RawZones::PreferLocal => Self::PreferLocal,
         }
     }
 }

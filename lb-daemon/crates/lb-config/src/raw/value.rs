@@ -5,15 +5,12 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::num::{NonZeroU8, NonZeroU16, NonZeroU32};
 use std::ops::Range;
-use std::str::FromStr;
 
-use lb_model::{BackendAddress, BackendName, Bind, PoolName};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, Error, IntoDeserializer, MapAccess, Unexpected, Visitor};
 
-use crate::duration::Period;
-use crate::network::Network;
+use super::text_form::TextForm;
 
 /// Wrappers that a file's author does not see have the schema of what they wrap.
 macro_rules! transparent_schema {
@@ -53,84 +50,6 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Located<T> {
 }
 
 transparent_schema!(Located);
-
-/// A type that is written as a string.
-pub(crate) trait TextForm: FromStr<Err: fmt::Display> {
-    /// What one is called in the reference.
-    const TITLE: &'static str;
-    /// What is said to somebody who wrote something else than a string.
-    const EXPECTED: &'static str;
-}
-
-impl TextForm for Bind {
-    const TITLE: &'static str = "address:port";
-    const EXPECTED: &'static str =
-        "an address and a port in quotes, for example \"0.0.0.0:80\", \"[::]:80\" or \"*:8000-8100\"";
-}
-
-impl TextForm for BackendAddress {
-    const TITLE: &'static str = "address[:port]";
-    const EXPECTED: &'static str =
-        "an address in quotes, for example \"10.0.0.1:80\" or \"[2001:db8::1]:80\"";
-}
-
-impl TextForm for BackendName {
-    const TITLE: &'static str = "name";
-    const EXPECTED: &'static str = "a name in quotes";
-}
-
-impl TextForm for PoolName {
-    const TITLE: &'static str = "name of a pool";
-    const EXPECTED: &'static str = "the name of a pool in quotes";
-}
-
-impl TextForm for Network {
-    const TITLE: &'static str = "network";
-    const EXPECTED: &'static str = "a network or an address in quotes, for example \"10.0.0.0/8\"";
-}
-
-impl TextForm for Period {
-    const TITLE: &'static str = "duration";
-    const EXPECTED: &'static str = "a duration in quotes with its unit, for example \"30s\" or \"250ms\"";
-}
-
-/// A string that [`TextForm`] reads.
-#[derive(Debug)]
-pub(crate) struct Text<T>(pub(crate) T);
-
-impl<'de, T: TextForm> Deserialize<'de> for Text<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TextVisitor<T>(PhantomData<T>);
-
-        impl<T: TextForm> Visitor<'_> for TextVisitor<T> {
-            type Value = Text<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(T::EXPECTED)
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-                text.parse().map(Text).map_err(E::custom)
-            }
-        }
-
-        deserializer.deserialize_str(TextVisitor(PhantomData))
-    }
-}
-
-impl<T: TextForm> JsonSchema for Text<T> {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        T::TITLE.into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "title": T::TITLE })
-    }
-}
 
 /// A text, or `"off"`.
 #[derive(Debug)]
@@ -199,6 +118,7 @@ macro_rules! count {
 }
 
 count! {
+    u8, 0, Some;
     u16, 0, Some;
     u32, 0, Some;
     NonZeroU8, 1, NonZeroU8::new;

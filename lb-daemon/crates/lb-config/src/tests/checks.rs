@@ -1,19 +1,17 @@
 //! What conversion refuses, warns of, and lets pass.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
-use lb_model::{BackendAddress, Pool, PoolId, Weight};
+use lb_model::{
+    Admin, Algorithm, BackendAddress, DiscoverySettings, Percent, Pool, PoolId, Watch, Weight, Zones,
+};
 
-use super::{MINIMAL, error_lines, parse, warning_lines};
+use super::{MINIMAL, error_lines, parse, warning_lines, with_pool};
 
 /// The minimal configuration with `lines` added to its listener.
 fn with_listener(lines: &str) -> String {
     MINIMAL.replace("[pools.web]", &format!("{lines}\n[pools.web]"))
-}
-
-/// The minimal configuration with `lines` added to its pool.
-fn with_pool(lines: &str) -> String {
-    format!("{MINIMAL}{lines}\n")
 }
 
 #[test]
@@ -32,6 +30,14 @@ fn defaults_are_the_documented_ones() {
     assert_eq!(pool.backends[0].name.as_str(), "127.0.0.1:9001");
     assert_eq!(pool.backends[0].weight, Weight::DEFAULT);
     assert_eq!((pool.keepalive, pool.queue), (None, crate::default::QUEUE));
+    assert_eq!((pool.slow_start, pool.panic_threshold, pool.zones), (None, Percent::ZERO, Zones::Ignore));
+    assert_eq!(pool.passive_health, crate::default::PASSIVE_HEALTH);
+    assert_eq!(
+        (pool.backends[0].tier, &pool.backends[0].zone, &pool.backends[0].health_check),
+        (0, &None, &None)
+    );
+    assert_eq!((&pool.discover, pool.discovery), (&vec![], DiscoverySettings::DEFAULT));
+    assert_eq!(config.admin, Admin::default());
 }
 
 #[test]
@@ -109,6 +115,7 @@ fn durations_have_bounds() {
     let off = parse(&with_listener("idle_timeout = \"off\"\nkeepalive = \"off\"")).unwrap().config;
     assert_eq!((off.listeners[0].idle_timeout, off.listeners[0].keepalive), (None, None));
     assert!(parse(&format!("{MINIMAL}[global]\ndrain_timeout = \"0s\"")).is_ok());
+    assert!(pool("slow_start = \"0s\"").contains("write \"off\" for never"));
 }
 
 #[test]
@@ -158,4 +165,87 @@ fn tables_of_backends_may_have_headers() {
     );
     assert_eq!(error_lines(&text), ["9:1: pools.web.backends[1]: the key `address` is missing"]);
     assert!(parse(&text.replace("weight = 3", "address = \"10.0.0.2:80\"")).is_ok());
+}
+
+#[test]
+fn the_settings_of_the_process_arrive() {
+    let text = format!(
+        "{MINIMAL}[global]\nzone = \"a\"\nstate_dir = \"/var/lib/x\"\nwatch = true\nnameservers = [\"10.0.0.53\", \"[::1]:5353\"]"
+    );
+    let global = parse(&text).unwrap().config.global;
+    assert_eq!(global.zone.unwrap().as_str(), "a");
+    assert_eq!(global.state_dir.unwrap(), std::path::Path::new("/var/lib/x"));
+    assert_eq!(global.watch, Watch::On);
+    assert_eq!(global.nameservers, ["10.0.0.53:53".parse().unwrap(), "[::1]:5353".parse().unwrap()]);
+
+    assert_eq!(
+        error_lines(&format!(
+            "{MINIMAL}[global]\nzone = \"a b\"\nstate_dir = \"\"\nwatch = \"on\"\nnameservers = [\"dns.example.com\"]"
+        )),
+        [
+            "9:8: global.zone: a name consists of letters, digits and `_ - . : [ ]`, not ' '",
+            "10:13: global.state_dir: the path is empty; leave the key out where there is no file",
+            "11:9: global.watch: expected true or false, found the text \"on\"",
+            "12:16: global.nameservers[0]: \"dns.example.com\" is not an IP address; expected for example 192.0.2.1 or [2001:db8::1]",
+        ]
+    );
+}
+
+#[test]
+fn the_settings_of_a_pool_arrive() {
+    let pool = |lines: &str| {
+        parse(&with_pool(lines)).unwrap_or_else(|errors| panic!("{errors}")).config.pools.remove(0)
+    };
+    for (word, algorithm) in [
+        ("hash", Algorithm::Hash),
+        ("round_robin", Algorithm::RoundRobin),
+        ("ip_hash", Algorithm::IpHash),
+        ("least_connections", Algorithm::LeastConnections),
+        ("least_response_time", Algorithm::LeastResponseTime),
+        ("random", Algorithm::Random),
+    ] {
+        assert_eq!(pool(&format!("balance = \"{word}\"")).balance, algorithm);
+    }
+    let pool = pool(
+        "slow_start = \"30s\"\npanic_threshold = \"50%\"\nzones = \"ignore\"\npassive_health = { max_ejected = \"25%\" }",
+    );
+    assert_eq!(pool.slow_start, Some(Duration::from_secs(30)));
+    assert_eq!(pool.panic_threshold.to_string(), "50%");
+    assert_eq!(pool.passive_health.max_ejected.to_string(), "25%");
+    assert_eq!(pool.zones, Zones::Ignore);
+
+    assert_eq!(
+        error_lines(&with_pool(
+            "balance = \"lest_connections\"\npanic_threshold = \"half\"\nzones = \"prefer_locale\"\npassive_health = { max_ejectd = \"1%\" }"
+        )),
+        [
+            "8:11: pools.web.balance: \"lest_connections\" is not possible here; did you mean \"least_connections\"?",
+            "9:19: pools.web.panic_threshold: \"half\" is not a percentage; expected a whole number from 0% to 100%, for example \"50%\"",
+            "10:9: pools.web.zones: \"prefer_locale\" is not possible here; did you mean \"prefer_local\"?",
+            "11:20: pools.web.passive_health.max_ejectd: unknown key; did you mean \"max_ejected\"?",
+        ]
+    );
+}
+
+#[test]
+fn who_prefers_its_zone_has_one() {
+    let text = with_pool("zones = \"prefer_local\"");
+    assert_eq!(
+        error_lines(&text),
+        ["8:9: pools.web.zones: this instance is in no zone: say in which with `zone` in [global]"]
+    );
+    let in_zone = format!("{text}[global]\nzone = \"a\"");
+    assert_eq!(
+        warning_lines(&in_zone),
+        ["8:9: pools.web.zones: no backend of this pool has a `zone`: none is preferred"]
+    );
+    let with_zone =
+        in_zone.replace("\"127.0.0.1:9001\"", "{ address = \"127.0.0.1:9001\", zone = \"a\", tier = 255 }");
+    let loaded = parse(&with_zone).unwrap();
+    assert_eq!(loaded.warnings, []);
+    let pool = &loaded.config.pools[0];
+    assert_eq!((pool.zones, pool.backends[0].tier), (Zones::PreferLocal, 255));
+    assert_eq!(pool.backends[0].zone.as_ref().unwrap().as_str(), "a");
+    // A zone with a mistake in it is a zone.
+    assert_eq!(error_lines(&with_zone.replace("[global]\nzone = \"a\"", "[global]\nzone = \"\"")).len(), 1);
 }

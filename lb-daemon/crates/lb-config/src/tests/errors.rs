@@ -40,7 +40,7 @@ sluice.toml:9:1: pools.web.balence: unknown key; did you mean "balance"?
   |
 9 | balence = "hash"
   | ^^^^^^^
-  = expected one of balance, backends, connect_timeout, connect_tries, keepalive, queue, passive_health
+  = expected one of balance, backends, health_check, discovery, slow_start, panic_threshold, zones, connect_timeout, connect_tries, keepalive, queue, passive_health
 
 sluice.toml:10:64: pools.web.backends[1].weight: expected a whole number from 0 to 65535, found the number 70000
    |
@@ -134,8 +134,9 @@ fn wrong_types_are_told_in_toml_words() {
             "12:10: log.format: expected a word in quotes, found the number 1.5",
         ]
     );
-    let text = MINIMAL.replace("[\"127.0.0.1:9001\"]", "[5, 1979-05-27, [], \"a\"]");
-    let expected = "expected an address in quotes, for example \"10.0.0.1:80\" or \"[2001:db8::1]:80\", \
+    let text = MINIMAL.replace("[\"127.0.0.1:9001\"]", "[5, 1979-05-27, [], \"a b\"]");
+    let expected = "expected an address or a DNS name in quotes, for example \"10.0.0.1:80\", \
+                    \"[2001:db8::1]:80\" or \"app.example.com:80\", \
                     or a table such as { address = \"10.0.0.1:80\", weight = 3 }";
     assert_eq!(
         error_lines(&text),
@@ -144,7 +145,7 @@ fn wrong_types_are_told_in_toml_words() {
             "7:16: pools.web.backends[1]: no key of this file takes a date; put it in quotes if it is meant as text"
                 .to_owned(),
             format!("7:28: pools.web.backends[2]: {expected}, found a list"),
-            "7:32: pools.web.backends[3]: \"a\" is not an IP address; expected for example 192.0.2.1 or [2001:db8::1]"
+            "7:32: pools.web.backends[3]: \"a b\" is neither an IP address nor a DNS name; expected for example 192.0.2.1, [2001:db8::1] or app.example.com"
                 .to_owned(),
         ]
     );

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use lb_model::{AdminSocket, HttpProbe, Probe, TlsVerification};
 use tempfile::TempDir;
 
 use super::{MINIMAL, env};
@@ -157,4 +158,58 @@ fn a_text_that_is_no_file_includes_nothing() {
         errors.to_string().starts_with("demo:1:1: include: a configuration that is not a file"),
         "{errors}"
     );
+}
+
+#[test]
+fn paths_are_relative_to_the_file_that_says_them() {
+    let pool = "[pools.web]
+backends = [\"127.0.0.1:9001\", { address = \"127.0.0.1:9002\", health_check = { type = \"https\", ca_file = \"ca.pem\" } }]
+health_check = { type = \"exec\", command = [\"bin/check\", \"a/b\"] }
+";
+    let main = format!(
+        "version = 1\ninclude = [\"conf.d/*.toml\"]\n[global]\nstate_dir = \"state\"\n[admin]\nsocket = \"/run/x.sock\"\n\
+         tcp = {{ bind = \"127.0.0.1:9901\", token_file = \"../token\" }}\n{LISTENER}"
+    );
+    let directory = directory(&[("sluice.toml", &main), ("conf.d/a.toml", pool)]);
+    let config = load(&directory).unwrap_or_else(|errors| panic!("{errors}")).config;
+    let at = |path: &str| directory.path().join(path);
+    assert_eq!(config.global.state_dir, Some(at("state")));
+    assert_eq!(config.admin.socket, AdminSocket::Path("/run/x.sock".into()));
+    assert_eq!(config.admin.tcp.as_ref().unwrap().token_file, Some(at("../token")));
+    let probe = |index: usize| &config.pools[0].backends[index].health_check.as_ref().unwrap().probe;
+    let Probe::Exec(exec) = probe(0) else { panic!("{:?}", probe(0)) };
+    assert_eq!((&exec.program, &*exec.args), (&at("conf.d/bin/check"), &["a/b".to_owned()][..]));
+    let Probe::Http(HttpProbe { tls: Some(tls), .. }) = probe(1) else { panic!("{:?}", probe(1)) };
+    assert_eq!(tls.verify, TlsVerification::CaFile(at("conf.d/ca.pem")));
+
+    // Written out, the configuration means the same from anywhere.
+    let written = crate::parse("effective", &crate::effective(&config), &env).unwrap();
+    assert_eq!(written.config, config);
+}
+
+#[test]
+fn a_program_without_a_slash_is_looked_for_in_path() {
+    let main = format!("{MINIMAL}health_check = {{ type = \"exec\", command = [\"true\"] }}\n");
+    let config = load(&directory(&[("sluice.toml", &main)])).unwrap().config;
+    let check = config.pools[0].backends[0].health_check.as_ref().unwrap();
+    let Probe::Exec(exec) = &check.probe else { panic!("{check:?}") };
+    assert_eq!(exec.program, Path::new("true"));
+}
+
+#[test]
+fn paths_of_a_relative_configuration_are_absolute() {
+    // Cargo runs tests in the directory of their package.
+    let example = Path::new("../../../config/operate.toml");
+    let config = crate::load(example, &env).unwrap_or_else(|errors| panic!("{errors}")).config;
+    let AdminSocket::Path(socket) = config.admin.socket else { panic!("{:?}", config.admin.socket) };
+    assert!(socket.is_absolute(), "{}", socket.display());
+}
+
+#[test]
+fn the_admin_api_is_defined_once() {
+    let main = format!("version = 1\ninclude = [\"a.toml\"]\n[admin]\nsocket = \"off\"\n{LISTENER}");
+    let directory =
+        directory(&[("sluice.toml", &main), ("a.toml", &format!("[admin]\nsocket = \"x\"\n{POOL}"))]);
+    let lines = error_lines(&directory);
+    assert_eq!(lines, ["a.toml:2:1: admin.socket: defined twice: here (a.toml:2:1) and at sluice.toml:4:1"]);
 }
