@@ -1,17 +1,22 @@
-//! The accept loop: readable → permits → accept → service.
+//! A listening port of a worker: readable → permits → accept → service.
 
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
-use std::sync::Arc;
-use std::time::Duration;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use rustix::net::{SocketFlags, acceptfrom_with};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 
+use crate::clock;
 use crate::limit::{Limit, Permit};
+use crate::listen::change_keepalive;
 use crate::worker::Worker;
 
 /// A client's connection.
@@ -31,6 +36,11 @@ pub struct Accepted {
 pub trait Service {
     /// Takes over a connection. Must not block: whatever takes time goes into [`Worker::spawn`].
     fn serve(self: Rc<Self>, worker: &Rc<Worker>, accepted: Accepted);
+
+    /// A port of this service is being closed, by [`close`](crate::WorkerCommands::close) or because the worker
+    /// drains. What the kernel has queued there is still served, after this. Called once for each port; the service
+    /// may have others.
+    fn closing(&self) {}
 }
 
 /// Makes each worker its own service.
@@ -39,72 +49,154 @@ pub trait MakeService: Send + Sync {
     fn make(&self, worker: &Rc<Worker>) -> Rc<dyn Service>;
 }
 
-/// What a worker needs in order to accept: its own sockets of one listener.
-pub struct Accepting {
+/// How connections are served: may be another way tomorrow.
+pub(crate) struct Terms {
     /// The listener's name, for the log.
-    pub listener: String,
-    /// This worker's socket for each address.
-    pub sockets: Vec<TcpListener>,
-    /// Limits of the listener and of the process.
-    pub limits: [Limit; 2],
-    /// Who serves the connections.
-    pub service: Arc<dyn MakeService>,
+    pub(crate) listener: String,
+    limits: [Rc<Limit>; 2],
+    service: Rc<dyn Service>,
 }
 
-/// Accepts from one socket until the worker drains. What the kernel has queued by then is served too.
-pub(crate) async fn accept_loop(
-    worker: Rc<Worker>,
-    socket: TcpListener,
-    listener: Rc<str>,
-    limits: [Limit; 2],
-    service: Rc<dyn Service>,
-) -> io::Result<()> {
-    let bound = socket.local_addr()?;
-    #[expect(unsafe_code, reason = "tokio's own listener cannot wait for a connection without accepting it")]
-    // SAFETY: the `TcpListener` owns its descriptor and is itself owned by the `AsyncFd` until that is dropped; its
-    // `as_raw_fd` returns that one descriptor every time.
-    let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }?;
-    let mut state = Shortage::default();
-    loop {
-        tokio::select! {
-            biased;
-            ready = socket.readable() => ready?.retain_ready(),
-            () = worker.draining() => break,
+impl Terms {
+    /// Terms for any number of this worker's ports, which share a service.
+    pub(crate) fn new(
+        worker: &Rc<Worker>,
+        listener: String,
+        limits: [Limit; 2],
+        service: &dyn MakeService,
+    ) -> Rc<Self> {
+        Rc::new(Self { listener, limits: limits.map(Rc::new), service: service.make(worker) })
+    }
+
+    async fn permits(&self, shortage: &Shortage) -> [Permit; 2] {
+        let [first, second] = &self.limits;
+        if let (Some(first), Some(second)) = (first.try_acquire(), second.try_acquire()) {
+            return [first, second];
         }
+        shortage.at_limit(&self.listener);
+        [first.acquire().await, second.acquire().await]
+    }
+}
+
+/// A listening socket of this worker, and the terms on which it accepts.
+pub(crate) struct Port {
+    pub(crate) address: SocketAddr,
+    /// `None` once closed. Here and not in the accept loop, so that a port can be closed at once.
+    socket: RefCell<Option<AsyncFd<TcpListener>>>,
+    terms: RefCell<Rc<Terms>>,
+    /// Tells the accept loop that the terms are others, or that the port is closed.
+    changed: Notify,
+    shortage: Shortage,
+}
+
+impl Port {
+    /// Accepts from `socket` from now on, in a task of the worker.
+    pub(crate) fn open(worker: &Rc<Worker>, socket: TcpListener, terms: Rc<Terms>) -> io::Result<Rc<Self>> {
+        let address = socket.local_addr()?;
+        #[expect(
+            unsafe_code,
+            reason = "tokio's own listener cannot wait for a connection without accepting it"
+        )]
+        // SAFETY: the `TcpListener` owns its descriptor and is itself owned by the `AsyncFd` until that is dropped; its
+        // `as_raw_fd` returns that one descriptor every time.
+        let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }?;
+        let port = Rc::new(Self {
+            address,
+            socket: RefCell::new(Some(socket)),
+            terms: RefCell::new(terms),
+            changed: Notify::new(),
+            shortage: Shortage::default(),
+        });
+        worker.spawn(Rc::clone(&port).accept_loop(Rc::clone(worker)));
+        Ok(port)
+    }
+
+    /// Accepts on other terms from now on; what the kernel has queued stays there.
+    pub(crate) fn change(&self, terms: Rc<Terms>, keepalive: Option<Duration>) -> io::Result<()> {
+        self.terms.replace(terms);
+        self.changed.notify_one();
+        self.socket.borrow().as_ref().map_or(Ok(()), |socket| change_keepalive(socket.get_ref(), keepalive))
+    }
+
+    /// Takes what the kernel has queued and closes the port, all at once: whoever comes now is refused, and can go
+    /// elsewhere. Those taken are served by a task of the worker, as there are permits.
+    pub(crate) fn close(self: Rc<Self>, worker: &Rc<Worker>) {
+        let Some(socket) = self.socket.take() else { return };
+        self.terms.borrow().service.closing();
+        let pending: Vec<_> = std::iter::from_fn(|| accept(socket.get_ref()).ok()).collect();
+        drop(socket);
+        self.changed.notify_one();
+        worker.spawn(self.serve_all(Rc::clone(worker), pending));
+    }
+
+    async fn accept_loop(self: Rc<Self>, worker: Rc<Worker>) {
+        while self.socket.borrow().is_some() {
+            let terms = Rc::clone(&self.terms.borrow());
+            let result = tokio::select! {
+                biased;
+                () = self.changed.notified() => Ok(()),
+                result = self.accept_next(&worker, &terms) => result,
+            };
+            if let Err(error) = result {
+                tracing::error!(listener = %terms.listener, %error, "a worker no longer accepts connections");
+                self.socket.take();
+            }
+        }
+    }
+
+    /// Accepts a connection when there is one. May be dropped while it waits: then nothing has been accepted.
+    async fn accept_next(&self, worker: &Rc<Worker>, terms: &Terms) -> io::Result<()> {
+        poll_fn(|cx| self.poll_readable(cx)).await?;
         // Permits first: a connection that may not be served yet stays in the kernel's queue and costs nothing here.
-        let permits = tokio::select! {
-            biased;
-            permits = acquire(&limits, &listener, &mut state) => permits,
-            () = worker.draining() => break,
-        };
-        match socket.try_io(Interest::READABLE, |_| accept(socket.get_ref())) {
+        let permits = terms.permits(&self.shortage).await;
+        match self.try_accept() {
             Ok(pending) => {
-                state.over(&listener);
-                if let Err(error) = serve(&worker, &service, bound, pending, permits) {
-                    state.begins(&listener, &error);
-                }
+                self.shortage.over(&terms.listener);
+                self.serve(worker, terms, pending, permits);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             // A connection that died in the queue.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                state.begins(&listener, &error);
+                self.shortage.begins(&terms.listener, &error);
                 drop(permits);
                 worker.timers().timer().sleep(Shortage::PAUSE).await;
             }
         }
+        Ok(())
     }
-    // Take what the kernel has queued, close the port, and only then wait for permits: whoever comes now is refused at once,
-    // and can go elsewhere.
-    let pending: Vec<_> = std::iter::from_fn(|| accept(socket.get_ref()).ok()).collect();
-    drop(socket);
-    for pending in pending {
-        let permits = acquire(&limits, &listener, &mut state).await;
-        if let Err(error) = serve(&worker, &service, bound, pending, permits) {
-            state.begins(&listener, &error);
+
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let socket = self.socket.borrow();
+        let Some(socket) = &*socket else { return Poll::Pending };
+        socket.poll_read_ready(cx).map_ok(|mut ready| ready.retain_ready())
+    }
+
+    fn try_accept(&self) -> io::Result<Pending> {
+        let socket = self.socket.borrow();
+        let socket = socket.as_ref().ok_or(io::ErrorKind::WouldBlock)?;
+        socket.try_io(Interest::READABLE, accept)
+    }
+
+    /// Serves what was queued when the port was closed.
+    async fn serve_all(self: Rc<Self>, worker: Rc<Worker>, pending: Vec<Pending>) {
+        let terms = Rc::clone(&self.terms.borrow());
+        for pending in pending {
+            let permits = terms.permits(&self.shortage).await;
+            self.serve(&worker, &terms, pending, permits);
         }
     }
-    Ok(())
+
+    fn serve(&self, worker: &Rc<Worker>, terms: &Terms, pending: Pending, permits: [Permit; 2]) {
+        match pending.accepted(self.address, permits) {
+            Ok(Some(accepted)) => {
+                worker.observer.accepted();
+                Rc::clone(&terms.service).serve(worker, accepted);
+            }
+            Ok(None) => {}
+            Err(error) => self.shortage.begins(&terms.listener, &error),
+        }
+    }
 }
 
 /// A connection that the kernel has handed over.
@@ -119,36 +211,21 @@ fn accept(socket: &TcpListener) -> io::Result<Pending> {
     Ok(Pending { stream: fd.into(), client })
 }
 
-fn serve(
-    worker: &Rc<Worker>,
-    service: &Rc<dyn Service>,
-    bound: SocketAddr,
-    Pending { stream, client }: Pending,
-    permits: [Permit; 2],
-) -> io::Result<()> {
-    let local = if bound.ip().is_unspecified() { stream.local_addr() } else { Ok(bound) };
-    // Without addresses it is a client that is gone already.
-    if let (Some(client), Ok(local)) = (client, local) {
-        let stream = TcpStream::from_std(stream)?;
-        Rc::clone(service).serve(worker, Accepted { stream, client, local, permits });
+impl Pending {
+    /// The connection as a service gets it; `None` without addresses: then the client is gone already.
+    fn accepted(self, bound: SocketAddr, permits: [Permit; 2]) -> io::Result<Option<Accepted>> {
+        let Self { stream, client } = self;
+        let local = if bound.ip().is_unspecified() { stream.local_addr() } else { Ok(bound) };
+        let (Some(client), Ok(local)) = (client, local) else { return Ok(None) };
+        Ok(Some(Accepted { stream: TcpStream::from_std(stream)?, client, local, permits }))
     }
-    Ok(())
-}
-
-async fn acquire(limits: &[Limit; 2], listener: &str, state: &mut Shortage) -> [Permit; 2] {
-    let [first, second] = limits;
-    if let (Some(first), Some(second)) = (first.try_acquire(), second.try_acquire()) {
-        return [first, second];
-    }
-    state.at_limit(listener);
-    [first.acquire().await, second.acquire().await]
 }
 
 /// Tells the log when a shortage begins and ends, not for each connection in between.
 #[derive(Debug, Default)]
 struct Shortage {
-    begun: bool,
-    limit_logged: Option<std::time::Instant>,
+    begun: Cell<bool>,
+    limit_logged: Cell<Option<Instant>>,
 }
 
 impl Shortage {
@@ -157,22 +234,23 @@ impl Shortage {
     /// How often a listener at its limit says so.
     const LIMIT_LOG_EVERY: Duration = Duration::from_secs(10);
 
-    fn begins(&mut self, listener: &str, error: &io::Error) {
-        if !std::mem::replace(&mut self.begun, true) {
+    fn begins(&self, listener: &str, error: &io::Error) {
+        if !self.begun.replace(true) {
             tracing::error!(%listener, %error, "cannot accept, connections wait in the backlog: is RLIMIT_NOFILE too low?");
         }
     }
 
-    fn over(&mut self, listener: &str) {
-        if std::mem::replace(&mut self.begun, false) {
+    fn over(&self, listener: &str) {
+        if self.begun.replace(false) {
             tracing::info!(%listener, "accepting again");
         }
     }
 
-    fn at_limit(&mut self, listener: &str) {
-        let now = crate::clock::now();
-        if self.limit_logged.is_none_or(|at| now.saturating_duration_since(at) >= Self::LIMIT_LOG_EVERY) {
-            self.limit_logged = Some(now);
+    fn at_limit(&self, listener: &str) {
+        let now = clock::now();
+        if self.limit_logged.get().is_none_or(|at| now.saturating_duration_since(at) >= Self::LIMIT_LOG_EVERY)
+        {
+            self.limit_logged.set(Some(now));
             tracing::warn!(%listener, "at max_connections: further connections wait in the backlog");
         }
     }

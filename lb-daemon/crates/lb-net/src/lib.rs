@@ -6,19 +6,25 @@
 
 mod accept;
 pub mod clock;
+mod commands;
 mod connect;
+mod directories;
 mod fds;
 mod limit;
 mod listen;
+mod observer;
 mod relay;
 mod timer;
 mod worker;
 
-pub use accept::{Accepted, Accepting, MakeService, Service};
+pub use accept::{Accepted, MakeService, Service};
+pub use commands::{Accepting, Changing, WorkerCommands, WorkerGone};
 pub use connect::{ConnectError, connect};
+pub use directories::Directories;
 pub use fds::{FdBudget, raise_fd_limit};
 pub use limit::{Limit, Permit};
 pub use listen::{BindError, ListenOptions, Presence, bind_all, ensure_free, has_ipv6};
-pub use relay::{Counts, RelayEnd, ResetIfCut, Side, relay, reset};
+pub use observer::{SAMPLE_EVERY, WorkerObserver};
+pub use relay::{Counts, RelayEnd, RelayObserver, ResetIfCut, Side, relay, reset};
 pub use timer::{Timer, Timers};
 pub use worker::{Worker, WorkerHandle, auto_workers};

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +29,7 @@ fn hint(error: &io::Error) -> &'static str {
 /// What accepted connections inherit from their listening socket, at no cost per connection.
 #[derive(Debug, Clone, Copy)]
 pub struct ListenOptions {
-    /// See [`set_keepalive`].
+    /// After how much silence to probe the peer, in whole seconds; one that is gone is noticed after twice as much.
     pub keepalive: Option<Duration>,
 }
 
@@ -58,13 +58,23 @@ pub enum Presence {
     Absent,
 }
 
-/// Makes sure that nobody listens on `address`; says whether it is on this host.
+/// Makes sure that nobody listens on `address` but this process, which listens on `ours`; says whether it is on
+/// this host.
 ///
 /// SO_REUSEPORT would let a second process of the same user bind the same address and silently take a share of the
-/// connections; binding once without it tells. Ask for all addresses before binding any: a wildcard that is bound already
-/// would make a single address on its port look taken.
-pub fn ensure_free(address: SocketAddr) -> Result<Presence, BindError> {
-    let probe = |socket: io::Result<Socket>| socket.and_then(|socket| socket.bind(&address.into()));
+/// connections; binding once without it tells. Ask for all addresses before binding any: a wildcard that is bound
+/// already would make a single address on its port look taken.
+///
+/// Where one of `ours` overlaps `address` (it is the same, or one of the two is a wildcard), that test would only
+/// find ours. There the address is bound with SO_REUSEPORT, which still finds those who listen without it or belong
+/// to another user, but not another Sluice of the same user.
+pub fn ensure_free(address: SocketAddr, ours: &[SocketAddr]) -> Result<Presence, BindError> {
+    let shared = ours.iter().any(|&ours| overlap(ours, address));
+    let probe = |socket: io::Result<Socket>| {
+        let socket = socket?;
+        socket.set_reuse_port(shared)?;
+        socket.bind(&address.into())
+    };
     let (result, presence) = match probe(plain_socket(address)) {
         Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
             (probe(new_socket(address)), Presence::Absent)
@@ -72,6 +82,12 @@ pub fn ensure_free(address: SocketAddr) -> Result<Presence, BindError> {
         result => (result, Presence::Here),
     };
     result.map(|()| presence).map_err(|error| BindError { address, error })
+}
+
+/// Whether a connection could be meant for both. IPv6 sockets take no IPv4 here.
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let any = a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() == b.port() && a.is_ipv4() == b.is_ipv4() && (any || a.ip() == b.ip())
 }
 
 fn bind(address: SocketAddr, options: ListenOptions) -> io::Result<TcpListener> {
@@ -119,6 +135,12 @@ pub(crate) fn set_keepalive(socket: &Socket, after: Duration) -> io::Result<()> 
     socket.set_tcp_keepalive(&keepalive)
 }
 
+/// Sets what connections accepted from now on inherit, see [`set_keepalive`].
+pub(crate) fn change_keepalive(listening: &TcpListener, keepalive: Option<Duration>) -> io::Result<()> {
+    let socket = SockRef::from(listening);
+    keepalive.map_or_else(|| socket.set_keepalive(false), |after| set_keepalive(&socket, after))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,7 +151,7 @@ mod tests {
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let first = bind_all(&[free], options, 2).unwrap();
         assert_eq!((first.len(), first[0].len()), (2, 1));
-        let error = ensure_free(free).unwrap_err().to_string();
+        let error = ensure_free(free, &[]).unwrap_err().to_string();
         assert!(error.contains(&free.to_string()) && error.contains("another Sluice"), "{error}");
     }
 
@@ -139,16 +161,49 @@ mod tests {
         let single = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let wildcard = SocketAddr::from(([0, 0, 0, 0], single.port()));
         for address in [wildcard, single] {
-            assert_eq!(ensure_free(address).unwrap(), Presence::Here);
+            assert_eq!(ensure_free(address, &[]).unwrap(), Presence::Here);
         }
         let _bound = [bind_all(&[wildcard], options, 2).unwrap(), bind_all(&[single], options, 2).unwrap()];
-        assert!(ensure_free(single).is_err());
+        assert!(ensure_free(single, &[]).is_err());
     }
 
     #[test]
     fn an_address_that_is_not_here_can_be_listened_on() {
         let absent = "192.0.2.77:18080".parse().unwrap();
-        assert_eq!(ensure_free(absent).unwrap(), Presence::Absent);
+        assert_eq!(ensure_free(absent, &[]).unwrap(), Presence::Absent);
         assert!(bind_all(&[absent], ListenOptions { keepalive: None }, 1).is_ok());
+    }
+
+    #[test]
+    fn what_this_process_listens_on_is_not_taken() {
+        let options = ListenOptions { keepalive: None };
+        let single = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let wildcard = SocketAddr::from(([0, 0, 0, 0], single.port()));
+        let bound = bind_all(&[wildcard], options, 2).unwrap();
+        assert_eq!(ensure_free(single, &[wildcard]).unwrap(), Presence::Here);
+        assert_eq!(ensure_free(wildcard, &[wildcard]).unwrap(), Presence::Here);
+        let added = bind_all(&[single], options, 2).unwrap();
+        drop(bound);
+        assert_eq!(ensure_free(wildcard, &[single]).unwrap(), Presence::Here);
+        drop(added);
+        let absent = SocketAddr::from(([192, 0, 2, 77], single.port()));
+        assert_eq!(ensure_free(absent, &[wildcard]).unwrap(), Presence::Absent);
+    }
+
+    #[test]
+    fn others_beside_this_process_are_noticed() {
+        let options = ListenOptions { keepalive: None };
+        let foreign = TcpListener::bind("127.0.0.2:0").unwrap();
+        let port = foreign.local_addr().unwrap().port();
+        let [ours, wildcard] = [[127, 0, 0, 1], [0, 0, 0, 0]].map(|ip| SocketAddr::from((ip, port)));
+        let _bound = bind_all(&[ours], options, 2).unwrap();
+        assert!(ensure_free(wildcard, &[ours]).is_err(), "a program that does not share its port");
+        drop(foreign);
+        ensure_free(wildcard, &[ours]).unwrap();
+
+        // Another Sluice, on an address that none of ours overlaps.
+        let other = SocketAddr::from(([127, 0, 0, 2], port));
+        let _other = bind_all(&[other], options, 2).unwrap();
+        assert!(ensure_free(other, &[ours]).is_err());
     }
 }

@@ -1,8 +1,8 @@
 //! The TCP relay: bytes between a client and a backend, both ways, until both have said all.
 //!
-//! Each [direction](direction::Direction) copies through the worker's shared buffer at first, which is cheapest for short
-//! exchanges and needs no memory per connection, and splices through a pooled pipe once it has moved much. One future
-//! polls both directions; there is one timer for both.
+//! Each [direction](direction::Direction) copies through the worker's shared buffer at first, which is cheapest for
+//! short exchanges and needs no memory per connection, and splices through a pooled pipe once it has moved much.
+//! One future polls both directions; there is one timer for both.
 
 mod direction;
 mod pipe;
@@ -12,7 +12,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::net::TcpStream;
@@ -46,12 +46,29 @@ pub enum RelayEnd {
 }
 
 /// Bytes delivered so far; readable while the relay runs, and after it was cut off.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Counts {
     /// From the client to the backend.
     pub to_backend: Cell<u64>,
     /// From the backend to the client.
     pub to_client: Cell<u64>,
+}
+
+/// Hears of a relay while it runs.
+pub trait RelayObserver {
+    /// The first bytes of the backend have gone to the client, this long after the relay began. Told once, unless the
+    /// [`Counts`] already had some.
+    fn answered(&self, after: Duration);
+
+    /// So many bytes more were delivered each way. Told whenever the relay has been woken and moved something, with
+    /// the sum of that turn.
+    fn moved(&self, to_backend: u64, to_client: u64);
+}
+
+/// Hears nothing.
+impl RelayObserver for () {
+    fn answered(&self, _after: Duration) {}
+    fn moved(&self, _to_backend: u64, _to_client: u64) {}
 }
 
 /// Ends a connection with RST instead of FIN: what the peer has of it is not whole.
@@ -60,8 +77,8 @@ pub fn reset(stream: TcpStream) {
     let _ = stream.set_zero_linger();
 }
 
-/// Resets a connection that is dropped because its worker is [cut](Worker::is_cut): what ends in the middle must not look
-/// whole to the peer.
+/// Resets a connection that is dropped because its worker is [cut](Worker::is_cut): what ends in the middle must
+/// not look whole to the peer.
 #[derive(Debug)]
 pub struct ResetIfCut<'a> {
     /// The connection.
@@ -78,17 +95,19 @@ impl Drop for ResetIfCut<'_> {
     }
 }
 
-/// Relays until both sides have closed, one fails, or nothing moves for `idle`. `timer` is the connection's.
+/// Relays until both sides have closed, one fails, or nothing moves for `idle`. `timer` is the connection's. What
+/// `observer` is told adds up to what is added to `counts`, also when the relay is dropped.
 ///
 /// Not an `async fn`: those keep their arguments twice, and an idle connection is little more than this future.
-pub fn relay<'a>(
+pub fn relay<'a, O: RelayObserver + ?Sized>(
     worker: &'a Worker,
     client: TcpStream,
     backend: TcpStream,
     idle: Option<Duration>,
     timer: &'a Timer,
     counts: &'a Counts,
-) -> impl Future<Output = RelayEnd> + use<'a> {
+    observer: &'a O,
+) -> impl Future<Output = RelayEnd> + use<'a, O> {
     timer.disarm();
     Relay {
         worker,
@@ -98,10 +117,12 @@ pub fn relay<'a>(
         to_client: Direction::new(NoDelay::Set),
         deadline: Deadline::new(idle, timer),
         counts,
+        observer,
+        begun: clock::now(),
     }
 }
 
-struct Relay<'a> {
+struct Relay<'a, O: RelayObserver + ?Sized> {
     worker: &'a Worker,
     client: TcpStream,
     backend: TcpStream,
@@ -109,9 +130,11 @@ struct Relay<'a> {
     to_client: Direction,
     deadline: Deadline<'a>,
     counts: &'a Counts,
+    observer: &'a O,
+    begun: Instant,
 }
 
-impl Future for Relay<'_> {
+impl<O: RelayObserver + ?Sized> Future for Relay<'_, O> {
     type Output = RelayEnd;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<RelayEnd> {
@@ -128,7 +151,7 @@ impl Future for Relay<'_> {
     }
 }
 
-impl Drop for Relay<'_> {
+impl<O: RelayObserver + ?Sized> Drop for Relay<'_, O> {
     fn drop(&mut self) {
         for stream in [&self.client, &self.backend] {
             drop(ResetIfCut { stream, worker: self.worker });
@@ -136,28 +159,19 @@ impl Drop for Relay<'_> {
     }
 }
 
-impl Relay<'_> {
+impl<O: RelayObserver + ?Sized> Relay<'_, O> {
     fn advance(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
-        let (worker, counts) = (self.worker, self.counts);
-        let before = (counts.to_backend.get(), counts.to_client.get());
-        let client = End { stream: &mut self.client, side: Side::Client };
-        let backend = End { stream: &mut self.backend, side: Side::Backend };
-        let mut route = Route { source: client, target: backend, count: &counts.to_backend, worker };
-        let to_backend = self.to_backend.poll(cx, &mut route)?;
-        let Route { source: client, target: backend, .. } = route;
-        let mut route = Route { source: backend, target: client, count: &counts.to_client, worker };
-        let to_client = self.to_client.poll(cx, &mut route)?;
+        let before = self.counts.clone();
+        let progress = self.copy(cx);
+        // Before any error: what was delivered by then was.
+        let moved = self.report(&before);
+        let (to_backend, to_client) = progress?;
         match (to_backend, to_client) {
             (Progress::Ended, Progress::Ended) => return Poll::Ready(self.both_ended()),
             (Progress::Ended, _) => self.to_backend.forward_end(&self.backend),
             (_, Progress::Ended) => self.to_client.forward_end(&self.client),
             _ => {}
         }
-        let moved = if before == (counts.to_backend.get(), counts.to_client.get()) {
-            Moved::Nothing
-        } else {
-            Moved::Bytes
-        };
         let listening = match (to_backend, to_client) {
             (Progress::Reading, Progress::Reading) => Listening::ToBoth,
             _ => Listening::NotToBoth,
@@ -167,6 +181,33 @@ impl Relay<'_> {
             Look::AtSides => self.find_failed().map_or(Poll::Pending, |failed| Poll::Ready(Err(failed))),
             Look::Idle => Poll::Ready(Err(Failed::Idle)),
         }
+    }
+
+    /// Lets both directions move what they can.
+    fn copy(&mut self, cx: &mut Context<'_>) -> Result<(Progress, Progress), Failed> {
+        let (worker, counts) = (self.worker, self.counts);
+        let client = End { stream: &mut self.client, side: Side::Client };
+        let backend = End { stream: &mut self.backend, side: Side::Backend };
+        let mut route = Route { source: client, target: backend, count: &counts.to_backend, worker };
+        let to_backend = self.to_backend.poll(cx, &mut route)?;
+        let Route { source: client, target: backend, .. } = route;
+        let mut route = Route { source: backend, target: client, count: &counts.to_client, worker };
+        let to_client = self.to_client.poll(cx, &mut route)?;
+        Ok((to_backend, to_client))
+    }
+
+    /// Tells the observer what has moved since `before`.
+    fn report(&self, before: &Counts) -> Moved {
+        let to_backend = self.counts.to_backend.get() - before.to_backend.get();
+        let to_client = self.counts.to_client.get() - before.to_client.get();
+        if (to_backend, to_client) == (0, 0) {
+            return Moved::Nothing;
+        }
+        if before.to_client.get() == 0 && to_client > 0 {
+            self.observer.answered(clock::now().saturating_duration_since(self.begun));
+        }
+        self.observer.moved(to_backend, to_client);
+        Moved::Bytes
     }
 
     /// Closing both connections tells both sides: no shutdown needed.
@@ -284,3 +325,6 @@ enum Moved {
     Bytes,
     Nothing,
 }
+
+#[cfg(test)]
+mod tests;

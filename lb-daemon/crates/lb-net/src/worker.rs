@@ -1,10 +1,13 @@
 //! A worker: one thread, one single-threaded runtime, and what its connections share.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 
@@ -12,7 +15,9 @@ use pin_project_lite::pin_project;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use crate::accept::{Accepting, accept_loop};
+use crate::accept::{Port, Terms};
+use crate::commands::{Accepting, Changing, Command, Request, WorkerCommands};
+use crate::observer::{WorkerObserver, sample};
 use crate::relay::Pipes;
 use crate::timer::Timers;
 
@@ -32,7 +37,7 @@ pub struct Worker {
     pub(crate) pipes: Pipes,
     tasks: Tasks,
     phase: Cell<Phase>,
-    phase_changed: Notify,
+    pub(crate) observer: Arc<dyn WorkerObserver>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,15 +58,15 @@ impl Worker {
     /// Enough to take what a socket usually has ready in one call.
     const BUFFER: usize = 64 * 1024;
 
-    fn new(index: usize, pipes: u32) -> Self {
+    pub(crate) fn new(index: usize, pipes: u32, observer: Arc<dyn WorkerObserver>) -> Self {
         Self {
             index,
             timers: Rc::new(Timers::new()),
             buffer: RefCell::new(vec![0; Self::BUFFER].into()),
-            pipes: Pipes::new(pipes as usize),
+            pipes: Pipes::new(pipes as usize, Arc::clone(&observer)),
             tasks: Tasks::default(),
             phase: Cell::new(Phase::Accepting),
-            phase_changed: Notify::new(),
+            observer,
         }
     }
 
@@ -80,18 +85,6 @@ impl Worker {
     /// Whether the tasks that are being dropped were cut off by the end of the process.
     pub fn is_cut(&self) -> bool {
         self.phase.get() == Phase::Cut
-    }
-
-    /// Returns once the worker drains.
-    pub(crate) async fn draining(&self) {
-        while self.phase.get() == Phase::Accepting {
-            self.phase_changed.notified().await;
-        }
-    }
-
-    fn enter(&self, phase: Phase) {
-        self.phase.set(phase);
-        self.phase_changed.notify_waiters();
     }
 
     async fn idle(&self) {
@@ -134,34 +127,32 @@ impl Drop for Running {
 /// A worker as the rest of the process sees it. Dropping it cuts the worker's connections and waits for its thread.
 #[derive(Debug)]
 pub struct WorkerHandle {
-    commands: Option<mpsc::Sender<Command>>,
+    commands: WorkerCommands,
+    /// Dropped to stop the worker.
+    stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
     drained: Option<oneshot::Receiver<()>>,
 }
 
-enum Command {
-    Accept(Accepting),
-    Drain,
-}
-
 impl WorkerHandle {
-    /// Starts worker `index`, which may keep `pipes` pipes for splicing.
+    /// Starts worker `index`, which may keep `pipes` pipes for splicing and tells `observer` how it is.
     ///
     /// # Errors
     ///
     /// If the thread or its runtime cannot be made.
-    pub fn start(index: usize, pipes: u32) -> io::Result<Self> {
-        let (commands, received) = mpsc::channel(16);
+    pub fn start(index: usize, pipes: u32, observer: Arc<dyn WorkerObserver>) -> io::Result<Self> {
+        let (commands, requests) = WorkerCommands::channel(index);
+        let (stop, stopped) = oneshot::channel();
         let (report, drained) = oneshot::channel();
         let (started, start) = std::sync::mpsc::sync_channel(1);
         let run =
             move || match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
                 Ok(runtime) => {
                     let _ = started.send(Ok(()));
-                    let worker = Rc::new(Worker::new(index, pipes));
-                    runtime.block_on(main(Rc::clone(&worker), received));
+                    let worker = Rc::new(Worker::new(index, pipes, observer));
+                    runtime.block_on(main(Rc::clone(&worker), requests, stopped));
                     let _ = report.send(());
-                    worker.enter(Phase::Cut);
+                    worker.phase.set(Phase::Cut);
                     drop(runtime);
                 }
                 Err(error) => {
@@ -170,37 +161,25 @@ impl WorkerHandle {
             };
         let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(run)?;
         start.recv().map_err(io::Error::other)??;
-        Ok(Self { commands: Some(commands), thread: Some(thread), drained: Some(drained) })
+        Ok(Self { commands, stop: Some(stop), thread: Some(thread), drained: Some(drained) })
     }
 
-    /// Accepts from a listener's sockets from now on.
-    pub async fn accept(&self, accepting: Accepting) {
-        self.send(Command::Accept(accepting)).await;
+    /// What to send commands with, from any task; clones do not keep the worker running.
+    pub fn commands(&self) -> &WorkerCommands {
+        &self.commands
     }
 
-    /// Stops accepting, once what the kernel has queued is accepted.
-    pub async fn drain(&self) {
-        self.send(Command::Drain).await;
-    }
-
-    /// After [`drain`](Self::drain): returns once every connection has ended.
+    /// After [`drain`](WorkerCommands::drain): returns once every connection has ended.
     pub async fn drained(&mut self) {
         if let Some(drained) = self.drained.take() {
             let _ = drained.await;
-        }
-    }
-
-    async fn send(&self, command: Command) {
-        if let Some(commands) = &self.commands {
-            // Fails only if the worker's thread is gone, which `drained` tells.
-            let _ = commands.send(command).await;
         }
     }
 }
 
 impl Drop for WorkerHandle {
     fn drop(&mut self) {
-        self.commands = None;
+        self.stop = None;
         if let Some(Err(panic)) = self.thread.take().map(JoinHandle::join) {
             let panic = panic.downcast_ref::<&str>().copied().unwrap_or("no message");
             tracing::error!(panic, "a worker thread ended in a panic");
@@ -209,37 +188,79 @@ impl Drop for WorkerHandle {
 }
 
 /// The worker's life. Ends when it has drained, or when its handle is dropped.
-async fn main(worker: Rc<Worker>, mut commands: mpsc::Receiver<Command>) {
+async fn main(worker: Rc<Worker>, mut requests: mpsc::Receiver<Request>, mut stopped: oneshot::Receiver<()>) {
     let timers = Rc::clone(worker.timers());
     tokio::task::spawn_local(async move { timers.run().await });
+    tokio::task::spawn_local(sample(Rc::clone(&worker)));
+    let mut ports = Ports::default();
     loop {
-        match commands.recv().await {
-            Some(Command::Accept(accepting)) => start_accepting(&worker, accepting),
-            Some(Command::Drain) => break,
-            None => return,
+        tokio::select! {
+            biased;
+            _ = &mut stopped => return,
+            Some(Request { command, done }) = requests.recv() => {
+                ports.obey(&worker, command);
+                // Fails if the caller has given up waiting.
+                let _ = done.send(());
+            }
+            () = worker.idle(), if worker.phase.get() == Phase::Draining => return,
         }
-    }
-    worker.enter(Phase::Draining);
-    tokio::select! {
-        () = worker.idle() => {}
-        _ = commands.recv() => {} // the handle was dropped: no more time
     }
 }
 
-fn start_accepting(worker: &Rc<Worker>, accepting: Accepting) {
-    let service = accepting.service.make(worker);
-    let listener: Rc<str> = accepting.listener.into();
-    for socket in accepting.sockets {
-        let (worker, service, limits) = (Rc::clone(worker), Rc::clone(&service), accepting.limits.clone());
-        let listener = Rc::clone(&listener);
-        let task = {
-            let worker = Rc::clone(&worker);
-            async move {
-                if let Err(error) = accept_loop(worker, socket, Rc::clone(&listener), limits, service).await {
-                    tracing::error!(%listener, %error, "a worker no longer accepts connections");
+/// What a worker listens on.
+#[derive(Default)]
+struct Ports(HashMap<SocketAddr, Rc<Port>>);
+
+impl Ports {
+    fn obey(&mut self, worker: &Rc<Worker>, command: Command) {
+        match command {
+            Command::Accept(accepting) => self.accept(worker, accepting),
+            Command::Change(changing) => self.change(worker, changing),
+            Command::Close(addresses) => self.close(worker, &addresses),
+            Command::Drain => {
+                worker.phase.set(Phase::Draining);
+                self.0.drain().for_each(|(_, port)| port.close(worker));
+            }
+            Command::Ping => {}
+        }
+    }
+
+    fn accept(&mut self, worker: &Rc<Worker>, accepting: Accepting) {
+        let Accepting { listener, sockets, limits, service } = accepting;
+        if worker.phase.get() != Phase::Accepting {
+            return;
+        }
+        let terms = Terms::new(worker, listener, limits, &*service);
+        for socket in sockets {
+            match Port::open(worker, socket, Rc::clone(&terms)) {
+                Ok(port) => {
+                    if let Some(before) = self.0.insert(port.address, port) {
+                        before.close(worker);
+                    }
+                }
+                Err(error) => {
+                    let listener = &terms.listener;
+                    tracing::error!(%listener, %error, "a worker cannot accept connections");
                 }
             }
-        };
-        worker.spawn(task);
+        }
+    }
+
+    fn change(&self, worker: &Rc<Worker>, changing: Changing) {
+        let Changing { listener, addresses, limits, service, keepalive } = changing;
+        let terms = Terms::new(worker, listener, limits, &*service);
+        for port in addresses.iter().filter_map(|address| self.0.get(address)) {
+            if let Err(error) = port.change(Rc::clone(&terms), keepalive) {
+                let (listener, address) = (&terms.listener, port.address);
+                tracing::error!(%listener, %address, %error, "cannot change keepalive");
+            }
+        }
+    }
+
+    fn close(&mut self, worker: &Rc<Worker>, addresses: &[SocketAddr]) {
+        addresses.iter().filter_map(|address| self.0.remove(address)).for_each(|port| port.close(worker));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,11 +4,13 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
 use crate::clock;
+use crate::observer::WorkerObserver;
 
 /// A pipe. Closed when dropped; [`Pipes::give_back`] keeps it, if it is empty.
 #[derive(Debug)]
@@ -43,22 +45,22 @@ pub(crate) struct Pipes {
     empty: RefCell<Vec<Pipe>>,
     made: Rc<Cell<usize>>,
     max: usize,
-    /// How often the kernel refused a pipe, and until when it is not asked again.
-    refused: Cell<u64>,
+    /// Until when the kernel, which refused a pipe, is not asked again.
     refused_until: Cell<Duration>,
+    observer: Arc<dyn WorkerObserver>,
 }
 
 impl Pipes {
     /// How long to copy before the kernel is asked for a pipe again.
     const PAUSE: Duration = Duration::from_secs(10);
 
-    pub(crate) fn new(max: usize) -> Self {
+    pub(crate) fn new(max: usize, observer: Arc<dyn WorkerObserver>) -> Self {
         Self {
             empty: RefCell::default(),
             made: Rc::default(),
             max,
-            refused: Cell::new(0),
             refused_until: Cell::new(Duration::ZERO),
+            observer,
         }
     }
 
@@ -73,13 +75,17 @@ impl Pipes {
         match Pipe::new(&self.made) {
             Ok(pipe) => Some(pipe),
             Err(error) => {
-                self.refused.set(self.refused.get() + 1);
                 self.refused_until.set(clock::coarse() + Self::PAUSE);
-                let (pipes, refused) = (self.made.get(), self.refused.get());
-                tracing::warn!(%error, pipes, refused, "no more pipes to splice through: copying meanwhile");
+                self.observer.pipe_refused();
+                tracing::warn!(%error, pipes = self.made.get(), "no more pipes to splice through: copying meanwhile");
                 None
             }
         }
+    }
+
+    /// How many pipes are lent: between polls, those with bytes in them.
+    pub(crate) fn in_use(&self) -> usize {
+        self.made.get().saturating_sub(self.empty.borrow().len())
     }
 
     /// Keeps a pipe, which must be empty, for the next who needs one.
@@ -94,11 +100,13 @@ mod tests {
 
     #[test]
     fn pipes_are_bounded_reused_and_counted_out_when_dropped() {
-        let pipes = Pipes::new(2);
+        let pipes = Pipes::new(2, Arc::new(()));
         let first = pipes.take().unwrap();
         let second = pipes.take().unwrap();
         assert!(pipes.take().is_none());
+        assert_eq!(pipes.in_use(), 2);
         pipes.give_back(first);
+        assert_eq!(pipes.in_use(), 1);
         assert!(pipes.take().is_some(), "an empty pipe is lent again");
         drop(second);
         assert!(pipes.take().is_some(), "a pipe that was closed makes room for another");
