@@ -1,4 +1,4 @@
-//! The access record: one log event per connection, written when it ends, however it ends.
+//! What is known of a connection: counted while it lasts, and written as one log event when it ends, however it ends.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lb_model::{ListenerName, PoolName, Termination};
-use lb_net::{Counts, Permit, Worker, clock};
+use lb_net::{Counts, Permit, RelayObserver, Worker, clock};
 use lb_runtime::Backend;
+use lb_telemetry::metrics::{BackendSheet, ListenerSheet, PerWorker};
 
 /// What is known of a connection. Dropping it writes the record.
 #[derive(Debug)]
@@ -25,26 +26,28 @@ pub(crate) struct Record {
     /// `None` until the connection ends in a way that the code foresees.
     termination: Option<Termination>,
     accepted: Instant,
-    names: Rc<Names>,
+    common: Rc<Common>,
     pub(crate) worker: Rc<Worker>,
     _permits: [Permit; 2],
 }
 
-/// What all records of a listener have in common.
+/// What all records of a listener and its pool have in common.
 #[derive(Debug)]
-pub(crate) struct Names {
+pub(crate) struct Common {
     pub(crate) listener: ListenerName,
     pub(crate) pool: PoolName,
+    pub(crate) metrics: Arc<PerWorker<ListenerSheet>>,
 }
 
 impl Record {
     pub(crate) fn new(
-        names: &Rc<Names>,
+        common: &Rc<Common>,
         worker: &Rc<Worker>,
         client: SocketAddr,
         local: SocketAddr,
         permits: [Permit; 2],
     ) -> Self {
+        common.metrics.of(worker.index).connections.add(1);
         Self {
             client,
             local,
@@ -55,7 +58,7 @@ impl Record {
             connecting: Duration::ZERO,
             termination: None,
             accepted: clock::now(),
-            names: Rc::clone(names),
+            common: Rc::clone(common),
             worker: Rc::clone(worker),
             _permits: permits,
         }
@@ -65,23 +68,54 @@ impl Record {
     pub(crate) fn end(mut self, termination: Termination) {
         self.termination = Some(termination);
     }
+
+    /// What is counted of the backend on this worker.
+    pub(crate) fn backend_sheet(&self) -> Option<&BackendSheet> {
+        Some(self.backend.as_ref()?.state.metrics.of(self.worker.index))
+    }
+}
+
+impl RelayObserver for Record {
+    fn answered(&self, after: Duration) {
+        if let (Some(backend), Some(sheet)) = (&self.backend, self.backend_sheet()) {
+            sheet.first_byte.observe(after);
+            backend.observe_answer(after, clock::now());
+        }
+    }
+
+    fn moved(&self, to_backend: u64, to_client: u64) {
+        let sheet = self.common.metrics.of(self.worker.index);
+        sheet.bytes_in.add(to_backend);
+        sheet.bytes_out.add(to_client);
+        if let Some(sheet) = self.backend_sheet() {
+            sheet.bytes_in.add(to_backend);
+            sheet.bytes_out.add(to_client);
+        }
+    }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
         let cut_off = if self.worker.is_cut() { Termination::Shutdown } else { Termination::Internal };
         let reason = self.termination.unwrap_or(cut_off);
+        let duration = clock::now().saturating_duration_since(self.accepted);
+        let sheet = self.common.metrics.of(self.worker.index);
+        sheet.ended(reason).add(1);
+        sheet.duration.observe(duration);
+        if self.queued > Duration::ZERO {
+            sheet.queued.observe(self.queued);
+        }
         let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         tracing::info!(
             target: "access",
-            listener = self.names.listener.as_str(),
+            listener = self.common.listener.as_str(),
             client = %self.client,
             local = %self.local,
-            pool = self.names.pool.as_str(),
+            pool = self.common.pool.as_str(),
             backend = self.backend.as_ref().map(|backend| backend.name.as_str()),
             bytes_in = self.counts.to_backend.get(),
             bytes_out = self.counts.to_client.get(),
-            duration_us = micros(clock::now().saturating_duration_since(self.accepted)),
+            duration_us = micros(duration),
             connect_us = micros(self.connecting),
             queue_us = micros(self.queued),
             tries = self.tries,

@@ -1,44 +1,66 @@
 //! A TCP listener's service.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::future::{Future, poll_fn};
+use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
-use lb_balance::{FlowHash, Protocol, Turn};
-use lb_model::{Listener, PoolName, Termination};
+use lb_balance::{Protocol, Turn};
+use lb_model::{Listener, ListenerName, Termination};
 use lb_net::{
     Accepted, ConnectError, MakeService, RelayEnd, ResetIfCut, Service, Side, Timer, Worker, clock, connect,
     relay, reset,
 };
-use lb_runtime::{Lease, NoLease, NoPlace, PoolView, Runtime, Tried};
+use lb_runtime::{Lease, ListenerSlot, NoLease, NoPlace, PoolView, Runtime, Tried, View};
+use lb_telemetry::metrics::{ListenerSheet, PerWorker};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-use crate::record::{Names, Record};
+use crate::record::{Common, Record};
 
-/// Makes the service of one TCP listener for each worker.
+/// Makes the service of one TCP listener for each worker. What the listener's settings are, each connection finds in the
+/// view of its moment, so that a reload needs no other service.
 pub struct TcpProxy {
-    listener: Arc<Listener>,
-    pool: PoolName,
+    name: ListenerName,
+    slot: ListenerSlot,
+    /// Whose sockets it has taken over, for views that do not have it yet.
+    former: Option<ListenerSlot>,
     runtime: Arc<Runtime>,
+    metrics: Arc<PerWorker<ListenerSheet>>,
 }
 
 impl TcpProxy {
-    /// A proxy for `listener`, whose pool is called `pool`; both of the runtime's configuration.
-    pub fn new(listener: Listener, pool: PoolName, runtime: Arc<Runtime>) -> Self {
-        Self { listener: Arc::new(listener), pool, runtime }
+    /// A proxy for the listener called `name`, which counts into `metrics`.
+    pub fn new(name: ListenerName, runtime: Arc<Runtime>, metrics: Arc<PerWorker<ListenerSheet>>) -> Self {
+        Self { slot: runtime.slot(&name), former: None, name, runtime, metrics }
+    }
+
+    /// As [`new`](Self::new), for sockets of the listener called `former`, whose settings hold until a view has those of the
+    /// new one.
+    pub fn in_place_of(
+        former: &ListenerName,
+        name: ListenerName,
+        runtime: Arc<Runtime>,
+        metrics: Arc<PerWorker<ListenerSheet>>,
+    ) -> Self {
+        Self { former: Some(runtime.slot(former)), ..Self::new(name, runtime, metrics) }
     }
 }
 
 impl MakeService for TcpProxy {
     fn make(&self, worker: &Rc<Worker>) -> Rc<dyn Service> {
         Rc::new(OnWorker {
-            listener: Arc::clone(&self.listener),
+            name: self.name.clone(),
+            slot: self.slot,
+            former: self.former,
             runtime: Arc::clone(&self.runtime),
-            names: Rc::new(Names { listener: self.listener.name.clone(), pool: self.pool.clone() }),
+            metrics: Arc::clone(&self.metrics),
+            common: RefCell::default(),
+            last: OnceCell::new(),
             // Workers take turns from different places: the first connections shall not all go to the same backend.
             turn: Cell::new(u32::try_from(worker.index).unwrap_or(0)),
         })
@@ -47,37 +69,111 @@ impl MakeService for TcpProxy {
 
 /// The service on one worker.
 struct OnWorker {
-    listener: Arc<Listener>,
+    name: ListenerName,
+    slot: ListenerSlot,
+    former: Option<ListenerSlot>,
     runtime: Arc<Runtime>,
-    names: Rc<Names>,
+    metrics: Arc<PerWorker<ListenerSheet>>,
+    /// For the pool that the last connection was for.
+    common: RefCell<Option<Rc<Common>>>,
+    /// What held when the listener was removed, for those whom it had taken before.
+    last: OnceCell<Last>,
     turn: Cell<u32>,
+}
+
+/// What a connection takes from the view. Nothing of it pins the view or its snapshot.
+struct Settings {
+    pool: Arc<PoolView>,
+    seed: u32,
+    idle_timeout: Option<Duration>,
+    access: Access,
+}
+
+/// What the access list says of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Permitted,
+    Denied,
+}
+
+struct Last {
+    listener: Arc<Listener>,
+    pool: Arc<PoolView>,
+    seed: u32,
 }
 
 impl Service for OnWorker {
     fn serve(self: Rc<Self>, worker: &Rc<Worker>, accepted: Accepted) {
         let Accepted { stream, client, local, permits } = accepted;
-        let record = Record::new(&self.names, worker, client, local, permits);
-        if !self.listener.access.permits(client.ip()) {
+        // There are some: a listener is closed before the view that no longer has it is published.
+        let Some(settings) = self.settings(client.ip()) else { return reset(stream) };
+        let record = Record::new(&self.common(&settings.pool), worker, client, local, permits);
+        if settings.access == Access::Denied {
             reset(stream);
             return record.end(Termination::Denied);
         }
-        worker.spawn(self.connection(stream, record));
+        worker.spawn(self.connection(settings, stream, record));
+    }
+
+    fn closing(&self) {
+        let view = self.runtime.view();
+        let Some((listener, pool)) = self.find(&view) else { return };
+        let seed = view.snapshot.config.global.hash_seed;
+        let _ = self.last.set(Last { listener: Arc::clone(listener), pool: Arc::clone(pool), seed });
     }
 }
 
 impl OnWorker {
+    fn settings(&self, client: IpAddr) -> Option<Settings> {
+        let of = |listener: &Listener, pool: &Arc<PoolView>, seed| Settings {
+            pool: Arc::clone(pool),
+            seed,
+            idle_timeout: listener.idle_timeout,
+            access: if listener.access.permits(client) { Access::Permitted } else { Access::Denied },
+        };
+        if let Some(Last { listener, pool, seed }) = self.last.get() {
+            return Some(of(listener, pool, *seed));
+        }
+        let view = self.runtime.view();
+        let (listener, pool) = self.find(&view)?;
+        Some(of(listener, pool, view.snapshot.config.global.hash_seed))
+    }
+
+    fn find<'v>(&self, view: &'v View) -> Option<(&'v Arc<Listener>, &'v Arc<PoolView>)> {
+        let listener = view.listener(self.slot).or_else(|| view.listener(self.former?))?;
+        Some((listener, view.pool(listener.pool)?))
+    }
+
+    fn common(&self, pool: &PoolView) -> Rc<Common> {
+        let mut slot = self.common.borrow_mut();
+        let pool = &pool.settings.name;
+        if let Some(common) = slot.as_ref().filter(|common| common.pool == *pool) {
+            return Rc::clone(common);
+        }
+        let (listener, metrics) = (self.name.clone(), Arc::clone(&self.metrics));
+        Rc::clone(slot.insert(Rc::new(Common { listener, pool: pool.clone(), metrics })))
+    }
+
     /// The life of a connection. What it holds while it is idle is what an idle connection costs.
     #[expect(clippy::manual_async_fn, reason = "an `async fn` holds its arguments twice")]
-    fn connection(self: Rc<Self>, client: TcpStream, mut record: Record) -> impl Future<Output = ()> {
+    fn connection(
+        self: Rc<Self>,
+        settings: Settings,
+        client: TcpStream,
+        mut record: Record,
+    ) -> impl Future<Output = ()> {
         async move {
             let timer = record.worker.timers().timer();
+            let idle = settings.idle_timeout;
             // Boxed, because it needs more room than the relay, where most connections spend their lives.
-            let established =
-                Box::pin(unless_client_fails(&client, self.establish(&client, &mut record, &timer)));
+            let established = Box::pin(unless_client_fails(
+                &client,
+                self.establish(settings, &client, &mut record, &timer),
+            ));
             let termination = match established.await {
                 Ok((_lease, backend)) => {
-                    let idle = self.listener.idle_timeout;
-                    terminated(relay(&record.worker, client, backend, idle, &timer, &record.counts).await)
+                    let worker = Rc::clone(&record.worker);
+                    terminated(relay(&worker, client, backend, idle, &timer, &record.counts, &record).await)
                 }
                 Err(termination) => {
                     reset(client);
@@ -91,64 +187,82 @@ impl OnWorker {
     /// Finds a backend that accepts the connection: different ones, up to the pool's `connect_tries`.
     async fn establish(
         &self,
+        Settings { pool, seed, .. }: Settings,
         client: &TcpStream,
         record: &mut Record,
         timer: &Timer,
     ) -> Result<(Lease, TcpStream), Termination> {
         let worker = Rc::clone(&record.worker);
         let _guard = ResetIfCut { stream: client, worker: &worker };
-        let (pool, seed) = {
-            let view = self.runtime.view();
-            let pool = view.pool(self.listener.pool).map(Arc::clone).ok_or(Termination::NoBackend)?;
-            (pool, view.snapshot.config.global.hash_seed)
-        };
         let turn = Turn {
-            flow: FlowHash::of_tuple(seed, Protocol::Tcp, record.client, record.local),
+            flow: pool.flow_hash(seed, Protocol::Tcp, record.client, record.local),
             count: self.turn.get(),
+            random: fastrand::u64(..),
         };
         self.turn.set(turn.count.wrapping_add(1));
         let mut tried = Tried::default();
         let mut failed = Termination::NoBackend;
         while tried.len() < usize::from(pool.settings.connect_tries.get()) {
-            let lease = match pool.try_lease(turn, &tried) {
+            let begun = clock::now();
+            let lease = match pool.try_lease(turn, &tried, begun) {
                 Ok(lease) => lease,
                 Err(NoLease::NoBackend) => return Err(failed),
                 Err(NoLease::AllFull) => queue(&pool, &tried, record, timer).await?,
             };
             record.tries = record.tries.saturating_add(1);
             record.backend = Some(Arc::clone(lease.backend()));
-            let begun = clock::now();
-            let address = lease.backend().address.for_listener_port(record.local.port());
-            let connected =
-                connect(address, pool.settings.keepalive, pool.settings.connect_timeout, timer).await;
-            let now = clock::now();
-            record.connecting += now.saturating_duration_since(begun);
-            let error = match connected {
-                Ok(stream) => {
-                    self.runtime.connect_succeeded(&pool, lease.backend());
-                    return Ok((lease, stream));
-                }
-                Err(ConnectError::LocalResources(error)) => {
-                    let backend = &lease.backend().name;
-                    tracing::error!(pool = %pool.settings.name, %backend, %error, "cannot make a connection: out of resources");
-                    return Err(Termination::LocalResources);
-                }
+            let error = match self.connect(&pool, &lease, record, timer).await {
+                Ok(stream) => return Ok((lease, stream)),
                 Err(error) => error,
             };
             failed = match error {
                 ConnectError::TimedOut => Termination::ConnectTimeout,
                 ConnectError::Refused(_) => Termination::ConnectFailed,
-                ConnectError::NoLocalPort(_) | ConnectError::LocalResources(_) => Termination::LocalResources,
+                ConnectError::NoLocalPort(_) => Termination::LocalResources,
+                ConnectError::LocalResources(error) => {
+                    let backend = &lease.backend().name;
+                    tracing::error!(pool = %pool.settings.name, %backend, %error, "cannot make a connection: out of resources");
+                    return Err(Termination::LocalResources);
+                }
             };
-            // A backend without a port is dialled on the client's: a port that nobody listens on says nothing of the others,
-            // and clients must not be able to take backends out by asking for it.
-            let has_port = lease.backend().address.port.is_some();
-            if failed == Termination::ConnectTimeout || (failed == Termination::ConnectFailed && has_port) {
-                self.runtime.connect_failed(&pool, lease.backend(), &error, now);
-            }
             tried.insert(lease.backend());
         }
         Err(failed)
+    }
+
+    /// Connects to the lease's backend, and tells how that went.
+    async fn connect(
+        &self,
+        pool: &PoolView,
+        lease: &Lease,
+        record: &mut Record,
+        timer: &Timer,
+    ) -> Result<TcpStream, ConnectError> {
+        let backend = lease.backend();
+        let address = backend.address.for_listener_port(record.local.port());
+        let begun = clock::now();
+        let connected = connect(address, pool.settings.keepalive, pool.settings.connect_timeout, timer).await;
+        let now = clock::now();
+        let took = now.saturating_duration_since(begun);
+        record.connecting += took;
+        let sheet = backend.state.metrics.of(record.worker.index);
+        match &connected {
+            Ok(_) => {
+                sheet.connections.add(1);
+                sheet.connect.observe(took);
+                self.runtime.connect_succeeded(pool, backend, took, now);
+            }
+            // A backend without a port is dialled on the client's: a port that nobody listens on says nothing of the others,
+            // and clients must not be able to take backends out by asking for it.
+            Err(ConnectError::Refused(_)) if backend.address.port.is_none() => sheet.connect_failures.add(1),
+            Err(error @ (ConnectError::Refused(_) | ConnectError::TimedOut)) => {
+                let timed_out = matches!(error, ConnectError::TimedOut);
+                if timed_out { &sheet.connect_timeouts } else { &sheet.connect_failures }.add(1);
+                self.runtime.connect_failed(pool, backend, error, took, now);
+            }
+            Err(ConnectError::NoLocalPort(_) | ConnectError::LocalResources(_)) => {}
+        }
+        connected
     }
 }
 

@@ -2,11 +2,15 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crossbeam_utils::CachePadded;
+use lb_balance::PeakEwma;
 use lb_model::{BackendAddress, BackendName, PoolName};
+use lb_telemetry::metrics::{BackendSheet, PerWorker};
 
 use crate::Passive;
+use crate::membership::{Situation, Standing};
 use crate::queue::Queue;
 
 /// A backend of one view. Small, so that a long connection that keeps it pins nothing else of the view.
@@ -18,9 +22,36 @@ pub struct Backend {
     pub name: BackendName,
     /// Where it is.
     pub address: BackendAddress,
+    /// Whether its pool's algorithm asks how soon it answers.
+    pub measure_response: Measure,
     /// What is observed of it.
     pub state: Arc<BackendState>,
     pub(crate) queue: Arc<Queue>,
+}
+
+/// Whether something is measured that nothing may need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Measure {
+    /// It is.
+    Yes,
+    /// It is not.
+    No,
+}
+
+impl Backend {
+    /// It took `after` to accept a connection, or that long passed without.
+    pub(crate) fn observe_connect(&self, after: Duration, now: Instant) {
+        if self.measure_response == Measure::Yes {
+            self.state.response().connect.observe(after, now);
+        }
+    }
+
+    /// It answered `after` its connection was made.
+    pub fn observe_answer(&self, after: Duration, now: Instant) {
+        if self.measure_response == Measure::Yes {
+            self.state.response().answer.observe(after, now);
+        }
+    }
 }
 
 /// What is observed of a backend, over all workers. Outlives views.
@@ -28,7 +59,9 @@ pub struct Backend {
 pub struct BackendState {
     in_flight: CachePadded<AtomicU32>,
     /// Most connections at once; `u32::MAX` for no limit.
-    limit: u32,
+    limit: AtomicU32,
+    /// What the health checks say: a [`Health`].
+    health: AtomicU8,
     /// Whether the published view counts it as eligible.
     eligible: AtomicBool,
     /// Who may connect after a back-off: see the constants of [`Trial`].
@@ -36,6 +69,40 @@ pub struct BackendState {
     /// Whether `passive` has anything to forgive: spares the lock on every connect that succeeds.
     failing: AtomicBool,
     passive: Mutex<Passive>,
+    ramp: Mutex<Ramp>,
+    standing: Mutex<Option<(Standing, Instant)>>,
+    /// Why the last back-off began.
+    fault: Mutex<Option<Box<str>>>,
+    response: Mutex<Response>,
+    /// What is counted of it.
+    pub metrics: PerWorker<BackendSheet>,
+}
+
+/// What the health checks say of a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Health {
+    /// Nothing, or nothing yet: it counts as healthy.
+    Unknown = 0,
+    /// It is healthy.
+    Healthy = 1,
+    /// It is not.
+    Unhealthy = 2,
+}
+
+/// Whether the backend could be used when that was last looked at, and since when: where slow start begins.
+#[derive(Debug, Clone, Copy, Default)]
+struct Ramp {
+    usable: bool,
+    /// `None`: since the process started, which is no come-back.
+    since: Option<Instant>,
+}
+
+/// How soon the backend accepts a connection, and then answers.
+#[derive(Debug, Default)]
+struct Response {
+    connect: PeakEwma,
+    answer: PeakEwma,
 }
 
 /// After a back-off one connection tries the backend, and the others follow only if it succeeds: a backend that hangs
@@ -52,15 +119,99 @@ impl Trial {
 }
 
 impl BackendState {
-    pub(crate) fn new(limit: Option<u32>) -> Self {
+    pub(crate) fn new(limit: Option<u32>, workers: usize) -> Self {
         Self {
             in_flight: CachePadded::new(AtomicU32::new(0)),
-            limit: limit.unwrap_or(u32::MAX),
+            limit: AtomicU32::new(limit.unwrap_or(u32::MAX)),
+            health: AtomicU8::new(Health::Unknown as u8),
             eligible: AtomicBool::new(false),
             trial: AtomicU8::new(Trial::OVER),
             failing: AtomicBool::new(false),
             passive: Mutex::default(),
+            ramp: Mutex::default(),
+            standing: Mutex::default(),
+            fault: Mutex::default(),
+            response: Mutex::default(),
+            metrics: PerWorker::new(workers),
         }
+    }
+
+    /// What the health checks say.
+    pub fn health(&self) -> Health {
+        match self.health.load(Ordering::Relaxed) {
+            1 => Health::Healthy,
+            2 => Health::Unhealthy,
+            _ => Health::Unknown,
+        }
+    }
+
+    pub(crate) fn set_health(&self, health: Health) {
+        self.health.store(health as u8, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_limit(&self, limit: Option<u32>) {
+        self.limit.store(limit.unwrap_or(u32::MAX), Ordering::SeqCst);
+    }
+
+    /// Takes note of whether it can be used at `now`. `since` is from when it counts as started if it could not before.
+    pub(crate) fn note_usable(&self, usable: Usable, since: Option<Instant>) {
+        let mut ramp = lock(&self.ramp);
+        let usable = usable == Usable::Yes;
+        if usable && !ramp.usable {
+            ramp.since = since;
+        }
+        ramp.usable = usable;
+    }
+
+    /// How far slow start has got at `now`, and when the next step is due.
+    pub(crate) fn slow_start(&self, takes: Option<Duration>, now: Instant) -> (u8, Option<Instant>) {
+        let ramp = *lock(&self.ramp);
+        let (Some(takes), Some(since)) = (takes, ramp.since.filter(|_| ramp.usable)) else {
+            return (Situation::STEPS, None);
+        };
+        let each = takes / u32::from(Situation::STEPS);
+        // The first step begins at once, so that step n lasts until n times `each` have passed.
+        let begun = (1..Situation::STEPS).find(|&step| now < since + each * u32::from(step));
+        begun.map_or((Situation::STEPS, None), |step| (step, Some(since + each * u32::from(step))))
+    }
+
+    /// Takes note of where the published view has it.
+    pub(crate) fn note_standing(&self, standing: Standing, now: Instant) {
+        let mut noted = lock(&self.standing);
+        if noted.is_none_or(|(before, _)| before != standing) {
+            *noted = Some((standing, now));
+        }
+    }
+
+    /// Since when it stands where it does.
+    pub fn standing_since(&self) -> Option<Instant> {
+        lock(&self.standing).map(|(_, since)| since)
+    }
+
+    pub(crate) fn set_fault(&self, fault: String) {
+        *lock(&self.fault) = Some(fault.into());
+    }
+
+    /// Why its last back-off began, and when that ends if it is running at `now`.
+    pub fn back_off(&self, now: Instant) -> Option<(Box<str>, Option<Instant>)> {
+        let fault = lock(&self.fault).clone()?;
+        Some((fault, self.passive().until(now)))
+    }
+
+    /// The time that it takes to accept a connection and then to answer, as it was lately; `None` before the first.
+    pub fn response_time(&self, now: Instant) -> Option<Duration> {
+        let response = self.response();
+        let (connect, answer) = (response.connect.value(now), response.answer.value(now));
+        connect.map(|connect| connect + answer.unwrap_or_default())
+    }
+
+    fn response(&self) -> MutexGuard<'_, Response> {
+        lock(&self.response)
+    }
+
+    /// Most connections at once.
+    pub fn limit(&self) -> Option<u32> {
+        Some(self.limit.load(Ordering::SeqCst)).filter(|&limit| limit != u32::MAX)
     }
 
     /// Connections that the backend has now, those being made included.
@@ -71,7 +222,7 @@ impl BackendState {
     /// Whether another connection fits. Sequentially consistent, because [`Queue`] relies on it: whoever enters the queue
     /// looks here afterwards, whoever frees a place looks at the queue afterwards, and one of them must see the other.
     pub(crate) fn has_room(&self) -> bool {
-        self.in_flight.load(Ordering::SeqCst) < self.limit
+        self.in_flight.load(Ordering::SeqCst) < self.limit.load(Ordering::SeqCst)
             && self.trial.load(Ordering::SeqCst) != Trial::UNDER_WAY
     }
 
@@ -115,11 +266,12 @@ impl BackendState {
 
     /// Counts one connection more, unless the backend is full.
     fn try_enter(&self) -> bool {
-        if self.limit == u32::MAX {
+        let limit = self.limit.load(Ordering::Relaxed);
+        if limit == u32::MAX {
             self.in_flight.fetch_add(1, Ordering::Relaxed);
             return true;
         }
-        let enter = |n: u32| (n < self.limit).then(|| n + 1);
+        let enter = |n: u32| (n < limit).then(|| n + 1);
         self.in_flight.fetch_update(Ordering::SeqCst, Ordering::SeqCst, enter).is_ok()
     }
 
@@ -135,7 +287,7 @@ impl BackendState {
     }
 
     pub(crate) fn passive(&self) -> MutexGuard<'_, Passive> {
-        self.passive.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.passive)
     }
 
     /// Notes a connect that succeeded; returns whether that ends a back-off or a row of failures.
@@ -148,6 +300,17 @@ impl BackendState {
         self.end_trial();
         passive.succeeded()
     }
+}
+
+/// Whether a backend could get connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Usable {
+    Yes,
+    No,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One connection's place at a backend. Dropping it frees the place and hands it to the longest waiting connection.

@@ -7,13 +7,19 @@
 #![forbid(unsafe_code)]
 
 mod backend;
+mod membership;
+mod overrides;
 mod passive;
+mod plan;
 mod queue;
 mod runtime;
 mod view;
 
-pub use backend::{Backend, BackendState, Lease};
-pub use passive::Passive;
+pub use backend::{Backend, BackendState, Health, Lease, Measure};
+pub use membership::Standing;
+pub use overrides::{Drain, InvalidOverride, Override, OverrideChange, OverrideTarget, Overrides, Set};
+pub use passive::{Passive, Room};
+pub use plan::{Change, ChangeKind, Plan, PoolChange};
 pub use queue::{NoPlace, Waiting};
-pub use runtime::Runtime;
-pub use view::{NoLease, PoolView, Snapshot, Tried, View};
+pub use runtime::{Discovered, Runtime, UnknownTarget};
+pub use view::{BackendView, ListenerSlot, NoLease, PoolView, Snapshot, Tried, View};

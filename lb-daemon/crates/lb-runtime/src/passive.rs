@@ -14,16 +14,26 @@ pub struct Passive {
     until: Option<Instant>,
 }
 
+/// Whether another backend of the pool may back off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// It may.
+    Some,
+    /// As many as may back off do.
+    None,
+}
+
 impl Passive {
     /// A connect failed at `now`. Returns the length of the back-off that this begins, if it begins one. Failures
-    /// during a back-off (of connections that were on their way) do not prolong it.
-    pub fn failed(&mut self, now: Instant, policy: &PassiveHealth) -> Option<Duration> {
+    /// during a back-off (of connections that were on their way) do not prolong it, and none begins where there is no
+    /// `room` for one.
+    pub fn failed(&mut self, now: Instant, policy: &PassiveHealth, room: Room) -> Option<Duration> {
         if self.backing_off(now) {
             return None;
         }
         self.failures = self.failures.saturating_add(1);
         // One failure right after a back-off is enough for the next.
-        if self.backoffs == 0 && self.failures < policy.failures.get() {
+        if (self.backoffs == 0 && self.failures < policy.failures.get()) || room == Room::None {
             return None;
         }
         let doubled = policy.backoff.saturating_mul(2u32.saturating_pow(self.backoffs));
@@ -65,6 +75,7 @@ impl Passive {
 mod tests {
     use std::num::NonZeroU32;
 
+    use lb_model::Percent;
     use proptest::prelude::*;
 
     use super::*;
@@ -74,6 +85,7 @@ mod tests {
             failures: NonZeroU32::new(failures).unwrap(),
             backoff: Duration::from_secs(1),
             max_backoff: Duration::from_secs(5),
+            max_ejected: Percent::ALL,
         }
     }
 
@@ -88,27 +100,36 @@ mod tests {
         let mut now = epoch();
         let mut seen = vec![];
         for _ in 0..5 {
-            seen.push(passive.failed(now, &policy(1)).unwrap().as_secs());
+            seen.push(passive.failed(now, &policy(1), Room::Some).unwrap().as_secs());
             assert!(passive.backing_off(now));
             now = passive.until(now).unwrap();
             assert!(!passive.backing_off(now));
         }
         assert_eq!(seen, [1, 2, 4, 5, 5]);
         assert!(passive.succeeded());
-        assert_eq!(passive.failed(now, &policy(1)), Some(Duration::from_secs(1)));
+        assert_eq!(passive.failed(now, &policy(1), Room::Some), Some(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn without_room_the_failures_count_but_nothing_begins() {
+        let mut passive = Passive::default();
+        let now = epoch();
+        assert_eq!(passive.failed(now, &policy(1), Room::None), None);
+        assert!(!passive.backing_off(now));
+        assert!(passive.failed(now, &policy(1), Room::Some).is_some());
     }
 
     #[test]
     fn needs_failures_in_a_row() {
         let mut passive = Passive::default();
         let now = epoch();
-        assert_eq!(passive.failed(now, &policy(3)), None);
-        assert_eq!(passive.failed(now, &policy(3)), None);
+        assert_eq!(passive.failed(now, &policy(3), Room::Some), None);
+        assert_eq!(passive.failed(now, &policy(3), Room::Some), None);
         assert!(passive.succeeded());
-        assert_eq!(passive.failed(now, &policy(3)), None);
-        assert_eq!(passive.failed(now, &policy(3)), None);
-        assert!(passive.failed(now, &policy(3)).is_some());
-        assert_eq!(passive.failed(now, &policy(3)), None, "late failures do not prolong");
+        assert_eq!(passive.failed(now, &policy(3), Room::Some), None);
+        assert_eq!(passive.failed(now, &policy(3), Room::Some), None);
+        assert!(passive.failed(now, &policy(3), Room::Some).is_some());
+        assert_eq!(passive.failed(now, &policy(3), Room::Some), None, "late failures do not prolong");
     }
 
     proptest! {
@@ -122,7 +143,7 @@ mod tests {
                     passive.succeeded();
                     prop_assert!(!passive.backing_off(now));
                 } else {
-                    passive.failed(now, &policy(2));
+                    passive.failed(now, &policy(2), Room::Some);
                 }
                 prop_assert!(!passive.backing_off(now + policy(2).max_backoff));
             }

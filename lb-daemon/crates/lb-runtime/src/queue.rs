@@ -43,6 +43,11 @@ impl Queue {
         self.waiting.load(Ordering::SeqCst) == 0
     }
 
+    /// How many wait.
+    pub(crate) fn len(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
     /// Joins the line for any backend that is not in `tried`. The caller must then [`serve`](Self::serve) every backend
     /// that may have room, for a place may have come free before the line was joined.
     pub(crate) fn join(self: &Arc<Self>, limit: u32, tried: Tried) -> Result<Waiting, NoPlace> {

@@ -1,15 +1,21 @@
-//! Publishes views, and makes a new one when a backend changes state.
+//! Publishes views, and makes a new one when the configuration, a backend's state or an override changes.
 
+use std::collections::{HashMap, HashSet};
 use std::error::Error;
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
-use lb_model::Config;
+use lb_model::{
+    Backend as BackendSettings, BackendName, Config, ListenerName, PassiveHealth, Percent, Pool, PoolName,
+};
 use tokio::sync::Notify;
 
-use crate::backend::Backend;
-use crate::view::{PoolView, Snapshot, View};
+use crate::backend::{Backend, Health};
+use crate::overrides::{OverrideChange, OverrideTarget, Overrides};
+use crate::passive::Room;
+use crate::plan::Plan;
+use crate::view::{Circumstances, ListenerSlot, PoolView, Snapshot, View};
 
 /// The one place where data paths find the current view.
 #[derive(Debug)]
@@ -17,16 +23,78 @@ pub struct Runtime {
     view: ArcSwap<View>,
     /// Some backend may have become eligible, or no longer be.
     changed: Notify,
+    /// Whoever publishes a view holds this lock.
+    control: Mutex<Control>,
+    /// Whoever sends a backend of a pool with a cap on that into a back-off holds this lock.
+    ejection: Mutex<()>,
+    workers: usize,
+}
+
+/// What only those who make views need.
+#[derive(Debug, Default)]
+struct Control {
+    overrides: Overrides,
+    slots: HashMap<ListenerName, ListenerSlot>,
+    snapshots: Vec<Weak<Snapshot>>,
+}
+
+/// The backends that were found for each pool that names some.
+pub type Discovered = HashMap<PoolName, Vec<BackendSettings>>;
+
+/// An override that cannot be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UnknownTarget {
+    /// The configuration has no such pool.
+    #[error("there is no pool \"{pool}\"; there are {}", list(.known))]
+    Pool {
+        /// The pool.
+        pool: PoolName,
+        /// Those that there are.
+        known: Vec<PoolName>,
+    },
+    /// The pool has no such backend.
+    #[error("pool \"{pool}\" has no backend \"{backend}\"; it has {}", list(.known))]
+    Backend {
+        /// The pool.
+        pool: PoolName,
+        /// The backend.
+        backend: BackendName,
+        /// Those that there are.
+        known: Vec<BackendName>,
+    },
+}
+
+fn list<T: std::fmt::Display>(names: &[T]) -> String {
+    /// Enough to find a typing mistake in, on one screen.
+    const SHOWN: usize = 10;
+    let shown: Vec<_> = names.iter().take(SHOWN).map(ToString::to_string).collect();
+    let more = names.len().saturating_sub(SHOWN);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    if shown.is_empty() { "none".into() } else { shown.join(", ") + &more }
 }
 
 impl Runtime {
-    /// Puts the first configuration into effect.
-    pub fn new(config: Config, now: Instant) -> Self {
-        let pools = config.pools.iter().map(|pool| Arc::new(PoolView::new(pool, now))).collect();
-        let snapshot = Arc::new(Snapshot { config, generation: 1 });
-        let view = View { snapshot, epoch: 1, pools };
-        view.pools.iter().for_each(|pool| pool.mark_eligible());
-        Self { view: ArcSwap::from_pointee(view), changed: Notify::new() }
+    /// Puts the first configuration into effect, for this many workers.
+    pub fn new(
+        config: Config,
+        discovered: Discovered,
+        overrides: Overrides,
+        workers: usize,
+        now: Instant,
+    ) -> Self {
+        let mut control = Control { overrides, ..Control::default() };
+        let view = control.view_of(config, discovered, None, workers, now);
+        for pool in &view.pools {
+            pool.note_usable(control.circumstances(&view.snapshot, now), None);
+        }
+        settle(&view, now);
+        Self {
+            view: ArcSwap::from_pointee(view),
+            changed: Notify::new(),
+            control: Mutex::new(control),
+            ejection: Mutex::default(),
+            workers,
+        }
     }
 
     /// The current view.
@@ -34,11 +102,108 @@ impl Runtime {
         self.view.load()
     }
 
-    /// A connect to `backend`, of `pool`, succeeded.
-    pub fn connect_succeeded(&self, pool: &PoolView, backend: &Backend) {
+    /// Where views have the listener called `name`, whether there is one already or not.
+    pub fn slot(&self, name: &ListenerName) -> ListenerSlot {
+        self.control().slot(name)
+    }
+
+    /// Puts another configuration into effect: from here on every connection sees all of it. What is known of backends that
+    /// keep their name and address stays known.
+    pub fn apply(&self, config: Config, discovered: Discovered, now: Instant) {
+        let mut control = self.control();
+        let old = self.view.load_full();
+        let view = control.view_of(config, discovered, Some(&old), self.workers, now);
+        for pool in &view.pools {
+            pool.adopt_settings();
+        }
+        self.publish(&control, view, now);
+    }
+
+    /// What [`apply`](Self::apply) would change.
+    pub fn plan(&self, config: Config, discovered: Discovered, now: Instant) -> Plan {
+        let old = self.view.load_full();
+        // On a copy: nothing of a plan may be left behind.
+        let mut control = self.control().clone_for_plan();
+        let new = control.view_of(config, discovered, Some(&old), self.workers, now);
+        Plan::between(&old, &new)
+    }
+
+    /// The names of some pools have other answers from now on.
+    pub fn discovered(&self, mut discovered: Discovered, now: Instant) {
+        let control = self.control();
+        let old = self.view.load_full();
+        let circumstances = control.circumstances(&old.snapshot, now);
+        let pools = old.pools.iter().map(|pool| {
+            let configured = old.snapshot.config.pools.iter().find(|c| c.name == pool.settings.name);
+            match (configured, discovered.remove(&pool.settings.name)) {
+                (Some(configured), Some(found)) => {
+                    let settings = with_discovered(configured.clone(), found);
+                    if settings == *pool.settings {
+                        return Arc::clone(pool);
+                    }
+                    Arc::new(PoolView::new(settings, Some(pool), self.workers, circumstances))
+                }
+                _ => Arc::clone(pool),
+            }
+        });
+        let pools: Box<[_]> = pools.collect();
+        if pools.iter().zip(&old.pools).all(|(new, old)| Arc::ptr_eq(new, old)) {
+            return;
+        }
+        let (snapshot, listeners) = (Arc::clone(&old.snapshot), old.listeners.clone());
+        self.publish(&control, View { snapshot, epoch: old.epoch + 1, listeners, pools }, now);
+    }
+
+    /// Changes an override; the view that comes of it is published already when this returns.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such pool or backend; what is undone may be gone.
+    pub fn change_override(
+        &self,
+        target: &OverrideTarget,
+        change: OverrideChange,
+        at: u64,
+        now: Instant,
+    ) -> Result<(), UnknownTarget> {
+        let mut control = self.control();
+        let undoes = matches!(change, OverrideChange::Undrain | OverrideChange::ConfiguredWeight);
+        let is_set = control.overrides.iter().any(|(set, _)| set == target);
+        if !(undoes && is_set) {
+            find(&self.view(), target)?;
+        }
+        control.overrides.change(target, change, at);
+        self.refresh(&control, now);
+        Ok(())
+    }
+
+    /// All overrides.
+    pub fn overrides(&self) -> Overrides {
+        self.control().overrides.clone()
+    }
+
+    /// Snapshots that somebody still holds: the current one, and for a moment those before.
+    pub fn snapshots_alive(&self) -> usize {
+        self.control().snapshots.iter().filter(|snapshot| snapshot.strong_count() > 0).count()
+    }
+
+    /// The health checks have come to another verdict on a backend.
+    pub fn health_changed(&self, pool: &PoolName, backend: &BackendName, health: Health) {
+        let view = self.view();
+        let pool = view.pools.iter().find(|view| view.settings.name == *pool);
+        let backend = pool.and_then(|pool| pool.backends().find(|(held, _)| held.name == *backend));
+        if let Some((backend, _)) = backend {
+            backend.state.set_health(health);
+            self.changed.notify_one();
+        }
+    }
+
+    /// A connect to `backend`, of `pool`, succeeded at `now`, `after` it was begun.
+    pub fn connect_succeeded(&self, pool: &PoolView, backend: &Backend, after: Duration, now: Instant) {
+        backend.observe_connect(after, now);
         if backend.state.succeeded() {
             // Where all back off, the first to answer must not get everything until the others' back-offs end by themselves.
-            if pool.is_fail_open() {
+            if pool.is_panic() {
                 pool.end_back_offs();
             }
             tracing::info!(pool = %backend.pool, backend = %backend.name, "backend accepts connections again");
@@ -46,24 +211,49 @@ impl Runtime {
         }
     }
 
-    /// A connect to `backend`, of `pool`, failed at `now`, and it was the backend's fault.
-    pub fn connect_failed(&self, pool: &PoolView, backend: &Backend, error: &dyn Error, now: Instant) {
-        let begun = backend.state.passive_failing().failed(now, &pool.settings.passive_health);
-        if let Some(backoff) = begun {
+    /// A connect to `backend`, of `pool`, failed at `now`, `after` it was begun, and it was the backend's fault.
+    pub fn connect_failed(
+        &self,
+        pool: &PoolView,
+        backend: &Backend,
+        error: &dyn Error,
+        after: Duration,
+        now: Instant,
+    ) {
+        backend.observe_connect(after, now);
+        let policy = &pool.settings.passive_health;
+        if let Some(backoff) = self.back_off(pool, backend, policy, now) {
             // At once, not with the next view: those who wait in the queue must not be sent there one after the other.
             backend.state.set_eligible(false);
             backend.state.end_trial();
+            backend.state.set_fault(error.to_string());
             let (pool, backend) = (&backend.pool, &backend.name);
             tracing::warn!(%pool, %backend, %error, ?backoff, "backend does not accept connections: backing off");
             self.changed.notify_one();
         }
     }
 
+    fn back_off(
+        &self,
+        pool: &PoolView,
+        backend: &Backend,
+        policy: &PassiveHealth,
+        now: Instant,
+    ) -> Option<Duration> {
+        if policy.max_ejected == Percent::ALL {
+            return backend.state.passive_failing().failed(now, policy, Room::Some);
+        }
+        let _alone = self.ejection.lock().unwrap_or_else(PoisonError::into_inner);
+        // Before the backend's own lock is taken: counting takes that of every backend.
+        let room = pool.room_to_back_off(now);
+        backend.state.passive_failing().failed(now, policy, room)
+    }
+
     /// Makes new views as backends change state, for ever. Runs on the control runtime.
     pub async fn maintain(&self) {
         loop {
             let now = tokio::time::Instant::now();
-            self.refresh(now.into_std());
+            self.refresh(&self.control(), now.into_std());
             let ends = self.view().pools.iter().filter_map(|pool| pool.next_change(now.into_std())).min();
             match ends {
                 Some(ends) => {
@@ -76,38 +266,145 @@ impl Runtime {
     }
 
     /// Publishes a new view if at `now` a pool is not as the current one has it.
-    fn refresh(&self, now: Instant) {
-        let mut view = self.view.load_full();
+    fn refresh(&self, control: &Control, now: Instant) {
+        let old = self.view.load_full();
+        let circumstances = control.circumstances(&old.snapshot, now);
         let mut changed = false;
-        let refreshed = view.pools.iter().map(|pool| match pool.refreshed(now) {
-            Some(new) => {
-                changed = true;
-                log_changes(pool, &new);
-                Arc::new(new)
+        let pools = old.pools.iter().map(|pool| {
+            pool.note_usable(circumstances, Some(now));
+            match pool.refreshed(circumstances) {
+                Some(new) => {
+                    changed = true;
+                    Arc::new(new)
+                }
+                None => Arc::clone(pool),
             }
-            None => Arc::clone(pool),
         });
-        let pools: Box<[_]> = refreshed.collect();
+        let pools: Box<[_]> = pools.collect();
         if changed {
-            view = Arc::new(View { snapshot: Arc::clone(&view.snapshot), epoch: view.epoch + 1, pools });
-            self.view.store(Arc::clone(&view));
+            let (snapshot, listeners) = (Arc::clone(&old.snapshot), old.listeners.clone());
+            self.publish(control, View { snapshot, epoch: old.epoch + 1, listeners, pools }, now);
+        } else {
+            // In any case: a backend that was marked when its back-off began may be eligible all the same, if all back off.
+            settle(&old, now);
         }
-        // In any case: a backend that was marked when its back-off began may be eligible all the same, if all back off.
+    }
+
+    fn publish(&self, control: &Control, view: View, now: Instant) {
+        let old = self.view.load_full();
+        log_changes(&old, &view);
+        let view = Arc::new(view);
+        self.view.store(Arc::clone(&view));
         for pool in &view.pools {
-            pool.mark_eligible();
-            pool.serve_queue();
+            pool.note_usable(control.circumstances(&view.snapshot, now), Some(now));
         }
+        settle(&view, now);
+        // Slow start of what is new begins with the next look.
+        self.changed.notify_one();
+    }
+
+    fn control(&self) -> MutexGuard<'_, Control> {
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn log_changes(old: &PoolView, new: &PoolView) {
-    let pool = &new.settings.name;
-    if new.is_fail_open() && !old.is_fail_open() {
-        tracing::error!(%pool, "every backend of the pool is backing off: trying all of them");
+/// Makes what a view says known to those who hold only backends, and gives free places to those who wait.
+fn settle(view: &View, now: Instant) {
+    for pool in &view.pools {
+        pool.mark_eligible();
+        pool.backend_views().for_each(|view| view.backend.state.note_standing(view.standing, now));
+        pool.serve_queue();
     }
-    for ((backend, before), (_, after)) in old.backends().zip(new.backends()) {
-        if after && !before && !new.is_fail_open() {
-            tracing::info!(%pool, backend = %backend.name, "backend gets connections again");
+}
+
+impl Control {
+    /// The view of a configuration. `old` is the one before.
+    fn view_of(
+        &mut self,
+        config: Config,
+        mut discovered: Discovered,
+        old: Option<&View>,
+        workers: usize,
+        now: Instant,
+    ) -> View {
+        let (generation, epoch) = old.map_or((1, 1), |old| (old.snapshot.generation + 1, old.epoch + 1));
+        let snapshot = Arc::new(Snapshot { config, generation });
+        self.snapshots.retain(|snapshot| snapshot.strong_count() > 0);
+        self.snapshots.push(Arc::downgrade(&snapshot));
+        let config = &snapshot.config;
+        let placed: Vec<_> =
+            config.listeners.iter().map(|listener| (self.slot(&listener.name), listener)).collect();
+        let mut listeners = vec![None; self.slots.len()];
+        for (ListenerSlot(place), listener) in placed {
+            if let Some(slot) = listeners.get_mut(place) {
+                *slot = Some(Arc::new(listener.clone()));
+            }
+        }
+        let previous: HashMap<_, _> =
+            old.iter().flat_map(|old| &old.pools).map(|pool| (&pool.settings.name, pool)).collect();
+        let circumstances = self.circumstances(&snapshot, now);
+        let pools = config.pools.iter().map(|pool| {
+            let found = discovered.remove(&pool.name).unwrap_or_default();
+            let settings = with_discovered(pool.clone(), found);
+            let previous = previous.get(&pool.name).map(|pool| &***pool);
+            Arc::new(PoolView::new(settings, previous, workers, circumstances))
+        });
+        let pools = pools.collect();
+        View { snapshot: Arc::clone(&snapshot), epoch, listeners: listeners.into(), pools }
+    }
+
+    fn slot(&mut self, name: &ListenerName) -> ListenerSlot {
+        let next = ListenerSlot(self.slots.len());
+        *self.slots.entry(name.clone()).or_insert(next)
+    }
+
+    fn circumstances<'a>(&'a self, snapshot: &'a Snapshot, now: Instant) -> Circumstances<'a> {
+        Circumstances { global: &snapshot.config.global, overrides: &self.overrides, now }
+    }
+
+    fn clone_for_plan(&self) -> Self {
+        Self { overrides: self.overrides.clone(), slots: self.slots.clone(), snapshots: Vec::new() }
+    }
+}
+
+/// `configured` with the backends that were found for it after its own.
+fn with_discovered(mut configured: Pool, found: Vec<BackendSettings>) -> Pool {
+    let names: HashSet<_> = configured.backends.iter().map(|backend| backend.name.clone()).collect();
+    configured.backends.extend(found.into_iter().filter(|backend| !names.contains(&backend.name)));
+    configured.backends.truncate(Pool::MAX_BACKENDS);
+    configured
+}
+
+fn find(view: &View, target: &OverrideTarget) -> Result<(), UnknownTarget> {
+    let names = || view.pools.iter().map(|pool| pool.settings.name.clone()).collect();
+    let pool = view.pools.iter().find(|pool| pool.settings.name == target.pool);
+    let pool = pool.ok_or_else(|| UnknownTarget::Pool { pool: target.pool.clone(), known: names() })?;
+    let Some(backend) = &target.backend else { return Ok(()) };
+    if pool.backends().any(|(held, _)| held.name == *backend) {
+        return Ok(());
+    }
+    let known = pool.backends().map(|(held, _)| held.name.clone()).collect();
+    Err(UnknownTarget::Backend { pool: target.pool.clone(), backend: backend.clone(), known })
+}
+
+fn log_changes(old: &View, new: &View) {
+    let before: HashMap<_, _> = old.pools.iter().map(|pool| (&pool.settings.name, pool)).collect();
+    for new in &new.pools {
+        let pool = &new.settings.name;
+        let Some(old) = before.get(pool).filter(|old| !Arc::ptr_eq(old, new)) else { continue };
+        match (old.is_panic(), new.is_panic()) {
+            (false, true) => {
+                tracing::error!(%pool, "too few backends of the pool are healthy: trying all of them, healthy or not");
+            }
+            (true, false) => tracing::info!(%pool, "enough backends of the pool are healthy again"),
+            _ => {}
+        }
+        let eligible: HashMap<_, _> =
+            old.backends().map(|(backend, eligible)| (&backend.name, eligible)).collect();
+        for (backend, after) in new.backends() {
+            if after && eligible.get(&backend.name) == Some(&false) && !new.is_panic() {
+                tracing::info!(%pool, backend = %backend.name, "backend gets connections again");
+            }
         }
     }
 }

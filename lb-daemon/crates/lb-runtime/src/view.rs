@@ -1,12 +1,17 @@
 //! The view: the snapshot and everything derived from it and from what is observed.
 
+use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use lb_balance::{BackendIndex, Balancer, Candidates, Member, Turn};
-use lb_model::{Config, Pool, PoolId};
+use lb_balance::{BackendIndex, Balancer, Candidates, FlowHash, Member, Protocol, Turn};
+use lb_model::{Algorithm, Config, Global, Listener, Pool, PoolId, Weight};
 
-use crate::backend::{Backend, BackendState, Lease};
+use crate::backend::{Backend, BackendState, Health, Lease, Measure, Usable};
+use crate::membership::{Condition, Membership, Situation, Standing, Zone};
+use crate::overrides::{Override, Overrides};
+use crate::passive::Room;
 use crate::queue::{NoPlace, Queue, Waiting};
 
 /// A configuration that was put into effect. Immutable.
@@ -25,27 +30,62 @@ pub struct View {
     pub snapshot: Arc<Snapshot>,
     /// Grows with every view of this process.
     pub epoch: u64,
+    /// By [`ListenerSlot`].
+    pub(crate) listeners: Box<[Option<Arc<Listener>>]>,
     pub(crate) pools: Box<[Arc<PoolView>]>,
 }
 
+/// A listener's place in every view of this process, whatever reloads do to the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListenerSlot(pub(crate) usize);
+
 impl View {
+    /// The listener's settings; `None` once it is removed. Its pool is to be looked up in this same view.
+    pub fn listener(&self, slot: ListenerSlot) -> Option<&Arc<Listener>> {
+        self.listeners.get(slot.0)?.as_ref()
+    }
+
     /// The pool at `id`, which must come from this view's snapshot.
     pub fn pool(&self, id: PoolId) -> Option<&Arc<PoolView>> {
         self.pools.get(id.index())
+    }
+
+    /// All pools, sorted by name.
+    pub fn pools(&self) -> impl Iterator<Item = &Arc<PoolView>> {
+        self.pools.iter()
     }
 }
 
 /// One pool of a view: its settings, its backends, and its balancer over those that are eligible.
 #[derive(Debug)]
 pub struct PoolView {
-    /// The settings.
-    pub settings: Pool,
+    /// The settings; `backends` are those with an address in the file, then those that were discovered.
+    pub settings: Arc<Pool>,
     backends: Box<[Arc<Backend>]>,
-    eligible: Box<[bool]>,
-    /// Every backend is backing off, so all are tried: refusing everybody would help nobody.
-    fail_open: bool,
+    membership: Membership,
     balancer: Balancer,
     queue: Arc<Queue>,
+}
+
+/// What a pool's table is made from beside its settings and what is observed of its backends.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Circumstances<'a> {
+    pub(crate) global: &'a Global,
+    pub(crate) overrides: &'a Overrides,
+    pub(crate) now: Instant,
+}
+
+/// One backend of a pool as a view has it, for those who show it.
+#[derive(Debug, Clone, Copy)]
+pub struct BackendView<'a> {
+    /// The backend.
+    pub backend: &'a Arc<Backend>,
+    /// Its settings.
+    pub settings: &'a lb_model::Backend,
+    /// Where it stands.
+    pub standing: Standing,
+    /// Its share of new connections in proportion to the others'; 0 gets none.
+    pub share: u32,
 }
 
 /// Backends that this connection has tried in vain.
@@ -83,50 +123,100 @@ pub enum NoLease {
 }
 
 impl PoolView {
-    pub(crate) fn new(settings: &Pool, now: Instant) -> Self {
-        let queue = Arc::<Queue>::default();
+    /// A pool with these settings. What `previous`, the pool of the same name in the view before, knows of a backend with the
+    /// same name and address goes on to be known.
+    pub(crate) fn new(
+        settings: Pool,
+        previous: Option<&Self>,
+        workers: usize,
+        circumstances: Circumstances<'_>,
+    ) -> Self {
+        let queue = previous.map(|pool| Arc::clone(&pool.queue)).unwrap_or_default();
+        let by_response_time = settings.balance == Algorithm::LeastResponseTime;
+        let measure_response = if by_response_time { Measure::Yes } else { Measure::No };
+        let known: HashMap<_, _> =
+            previous.iter().flat_map(|pool| &pool.backends).map(|b| ((&b.name, b.address), b)).collect();
         let backends = settings.backends.iter().map(|backend| {
+            let limit = backend.max_connections.map(Into::into);
+            let state = known.get(&(&backend.name, backend.address)).map_or_else(
+                || Arc::new(BackendState::new(limit, workers)),
+                |known| Arc::clone(&known.state),
+            );
             Arc::new(Backend {
                 pool: settings.name.clone(),
                 name: backend.name.clone(),
                 address: backend.address,
-                state: Arc::new(BackendState::new(backend.max_connections.map(Into::into))),
+                measure_response,
+                state,
                 queue: Arc::clone(&queue),
             })
         });
-        Self::build(settings.clone(), backends.collect(), queue, now)
+        let backends = backends.collect();
+        Self::build(Arc::new(settings), backends, queue, circumstances)
     }
 
-    /// The same pool as it is at `now`; `None` if nothing changed that the view has baked in.
-    pub(crate) fn refreshed(&self, now: Instant) -> Option<Self> {
-        if eligible(&self.settings, &self.backends, now) == (self.eligible.clone(), self.fail_open) {
+    /// The same pool in other circumstances; `None` if nothing changed that the view has baked in.
+    pub(crate) fn refreshed(&self, circumstances: Circumstances<'_>) -> Option<Self> {
+        if membership(&self.settings, &self.backends, circumstances) == self.membership {
             return None;
         }
-        Some(Self::build(self.settings.clone(), self.backends.clone(), Arc::clone(&self.queue), now))
+        let (settings, queue) = (Arc::clone(&self.settings), Arc::clone(&self.queue));
+        Some(Self::build(settings, self.backends.clone(), queue, circumstances))
     }
 
-    fn build(settings: Pool, backends: Box<[Arc<Backend>]>, queue: Arc<Queue>, now: Instant) -> Self {
-        let (eligible, fail_open) = eligible(&settings, &backends, now);
-        let members: Vec<_> = (0..)
-            .map(BackendIndex)
-            .zip(settings.backends.iter())
-            .zip(&eligible)
-            .filter(|&(_, eligible)| *eligible)
-            .map(|((index, backend), _)| Member {
-                index,
-                name: backend.name.as_str(),
-                weight: backend.weight,
-            })
+    fn build(
+        settings: Arc<Pool>,
+        backends: Box<[Arc<Backend>]>,
+        queue: Arc<Queue>,
+        circumstances: Circumstances<'_>,
+    ) -> Self {
+        let membership = membership(&settings, &backends, circumstances);
+        let members = (0..).map(BackendIndex).zip(settings.backends.iter()).zip(&membership.weights);
+        let members: Vec<_> = members
+            .map(|((index, backend), &weight)| Member { index, name: backend.name.as_str(), weight })
             .collect();
         let balancer = Balancer::build(settings.balance, &members);
-        Self { settings, backends, eligible, fail_open, balancer, queue }
+        Self { settings, backends, membership, balancer, queue }
+    }
+
+    /// Makes what a new table says known to those who hold only a backend: its limit, and whether it is checked at all.
+    pub(crate) fn adopt_settings(&self) {
+        for (backend, settings) in self.backends.iter().zip(&self.settings.backends) {
+            backend.state.set_limit(settings.max_connections.map(Into::into));
+            if settings.health_check.is_none() {
+                backend.state.set_health(Health::Unknown);
+            }
+        }
+    }
+
+    /// Takes note of which backends can be used now; slow start begins at `since` for those that could not before.
+    pub(crate) fn note_usable(&self, circumstances: Circumstances<'_>, since: Option<Instant>) {
+        for (backend, settings) in self.backends.iter().zip(&self.settings.backends) {
+            let usable = situation(&self.settings, settings, backend, circumstances).is_usable();
+            backend.state.note_usable(if usable { Usable::Yes } else { Usable::No }, since);
+        }
+    }
+
+    /// What the pool's algorithm knows a flow by.
+    pub fn flow_hash(
+        &self,
+        seed: u32,
+        protocol: Protocol,
+        client: SocketAddr,
+        local: SocketAddr,
+    ) -> FlowHash {
+        if self.settings.balance == Algorithm::IpHash {
+            FlowHash::of_client(seed, client.ip())
+        } else {
+            FlowHash::of_tuple(seed, protocol, client, local)
+        }
     }
 
     /// Takes a place at the backend that the pool's algorithm picks among those that are eligible, not full and not in
     /// `tried`. Nobody overtakes those who wait in the queue.
-    pub fn try_lease(&self, turn: Turn, tried: &Tried) -> Result<Lease, NoLease> {
+    pub fn try_lease(&self, turn: Turn, tried: &Tried, now: Instant) -> Result<Lease, NoLease> {
         if self.queue.is_empty() {
-            let now = Now { pool: self, tried };
+            let now = Now { pool: self, tried, now };
             while let Some(picked) = self.balancer.pick(turn, &now) {
                 // Fails only if another worker took the last place since the pick: then the pick sees it full.
                 if let Some(lease) = self.backends.get(picked.index()).and_then(Lease::try_take) {
@@ -155,7 +245,7 @@ impl PoolView {
     pub(crate) fn mark_eligible(&self) {
         for (backend, eligible) in self.backends() {
             backend.state.set_eligible(eligible);
-            if self.fail_open {
+            if self.membership.panic {
                 backend.state.end_trial();
             } else if eligible && backend.state.passive().on_probation() {
                 backend.state.begin_trial();
@@ -165,16 +255,26 @@ impl PoolView {
 
     /// All backends in configuration order, each with whether it is eligible.
     pub fn backends(&self) -> impl Iterator<Item = (&Arc<Backend>, bool)> {
-        self.backends.iter().zip(self.eligible.iter().copied())
+        self.backends.iter().zip(self.membership.weights.iter().map(|&weight| weight > 0))
+    }
+
+    /// All backends in configuration order, with all that the view has of them.
+    pub fn backend_views(&self) -> impl Iterator<Item = BackendView<'_>> {
+        let places = self.membership.standings.iter().zip(&self.membership.weights);
+        self.backends.iter().zip(&self.settings.backends).zip(places).map(
+            |((backend, settings), (&standing, &share))| BackendView { backend, settings, standing, share },
+        )
     }
 
     fn eligible(&self) -> impl Iterator<Item = &Arc<Backend>> {
         self.backends().filter(|&(_, eligible)| eligible).map(|(backend, _)| backend)
     }
 
-    /// When a running back-off ends next.
+    /// When a running back-off or step of slow start ends next.
     pub(crate) fn next_change(&self, now: Instant) -> Option<Instant> {
-        self.backends.iter().filter_map(|backend| backend.state.passive().until(now)).min()
+        let back_offs = self.backends.iter().filter_map(|backend| backend.state.passive().until(now));
+        let steps = self.backends.iter().filter_map(|b| b.state.slow_start(self.settings.slow_start, now).1);
+        back_offs.chain(steps).min()
     }
 
     /// Ends all back-offs.
@@ -182,27 +282,79 @@ impl PoolView {
         self.backends.iter().for_each(|backend| backend.state.passive().end_back_off());
     }
 
-    /// Whether every backend is backing off and all are therefore tried.
-    pub fn is_fail_open(&self) -> bool {
-        self.fail_open
+    /// Whether one more backend may back off at `now`.
+    pub(crate) fn room_to_back_off(&self, now: Instant) -> Room {
+        let share = usize::from(self.settings.passive_health.max_ejected.get());
+        let most = (self.backends.len() * share / 100).max(usize::from(share > 0));
+        let backing_off = self.backends.iter().filter(|b| b.state.passive().backing_off(now)).count();
+        if backing_off < most { Room::Some } else { Room::None }
+    }
+
+    /// A backend's configured or overridden `weight` as far as slow start has got at `now`.
+    pub fn started_weight(&self, backend: &Backend, weight: Weight, now: Instant) -> Weight {
+        let step = u32::from(backend.state.slow_start(self.settings.slow_start, now).0);
+        let started = (u32::from(weight.0) * step).div_ceil(Situation::STEPS.into());
+        Weight(u16::try_from(started).unwrap_or(weight.0))
+    }
+
+    /// Whether too few backends are healthy, so that all are tried.
+    pub fn is_panic(&self) -> bool {
+        self.membership.panic
+    }
+
+    /// Connections that wait in the queue.
+    pub fn queued(&self) -> u64 {
+        self.queue.len()
+    }
+
+    /// The balancer, for those who compare two.
+    pub(crate) fn balancer(&self) -> &Balancer {
+        &self.balancer
     }
 }
 
-/// Who may get new connections at `now`, and whether that is everybody because all are backing off.
-fn eligible(settings: &Pool, backends: &[Arc<Backend>], now: Instant) -> (Box<[bool]>, bool) {
-    let weighted = settings.backends.iter().map(|backend| backend.weight.0 > 0);
-    let healthy = backends.iter().map(|backend| !backend.state.passive().backing_off(now));
-    let eligible: Box<[bool]> = weighted.clone().zip(healthy).map(|(w, h)| w && h).collect();
-    if eligible.contains(&true) || !weighted.clone().any(|w| w) {
-        return (eligible, false);
+/// Who gets what share.
+fn membership(settings: &Pool, backends: &[Arc<Backend>], circumstances: Circumstances<'_>) -> Membership {
+    let situations: Vec<_> = settings
+        .backends
+        .iter()
+        .zip(backends)
+        .map(|(backend, held)| situation(settings, backend, held, circumstances))
+        .collect();
+    Membership::of(settings, &situations)
+}
+
+fn situation(
+    pool: &Pool,
+    settings: &lb_model::Backend,
+    backend: &Backend,
+    Circumstances { global, overrides, now }: Circumstances<'_>,
+) -> Situation {
+    let Override { drain, weight } = overrides.effective(&backend.pool, &backend.name);
+    let condition = if drain.is_some() {
+        Condition::Draining
+    } else if backend.state.health() == Health::Unhealthy {
+        Condition::Unhealthy
+    } else if backend.state.passive().backing_off(now) {
+        Condition::BackingOff
+    } else {
+        Condition::Good
+    };
+    let own_zone = global.zone.is_some() && settings.zone == global.zone;
+    Situation {
+        weight: weight.map_or(settings.weight, |set| set.value).0,
+        tier: settings.tier,
+        zone: if own_zone { Zone::Own } else { Zone::Other },
+        condition,
+        step: backend.state.slow_start(pool.slow_start, now).0,
     }
-    (weighted.collect(), true)
 }
 
 /// The pool at this moment, as a pick sees it.
 struct Now<'a> {
     pool: &'a PoolView,
     tried: &'a Tried,
+    now: Instant,
 }
 
 impl Candidates for Now<'_> {
@@ -213,5 +365,9 @@ impl Candidates for Now<'_> {
 
     fn in_flight(&self, backend: BackendIndex) -> u32 {
         self.pool.backends.get(backend.index()).map_or(u32::MAX, |b| b.state.in_flight())
+    }
+
+    fn response_time(&self, backend: BackendIndex) -> Option<Duration> {
+        self.pool.backends.get(backend.index())?.state.response_time(self.now)
     }
 }

@@ -1,0 +1,294 @@
+//! What a reload changes, found by comparing two views: the current one and the one that the reload would publish.
+
+use std::collections::BTreeMap;
+use std::fmt::{Debug, Display};
+
+use lb_balance::BackendIndex;
+use lb_model::{
+    Admin, Backend, BackendAddress, BackendName, Bind, Config, Discovery, Global, Listener, Log, Pool,
+};
+
+use crate::view::{PoolView, View};
+
+/// What a reload changes.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Plan {
+    /// Settings of the process.
+    pub global: Vec<String>,
+    /// Settings that only a restart puts into effect.
+    pub needs_restart: Vec<String>,
+    /// Listeners, by name.
+    pub listeners: Vec<Change>,
+    /// Pools, by name.
+    pub pools: Vec<PoolChange>,
+}
+
+/// What happens to something that has a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The name.
+    pub name: String,
+    /// What happens to it.
+    pub kind: ChangeKind,
+    /// Which settings change, for people: `weight: 1 → 3`.
+    pub details: Vec<String>,
+}
+
+/// What happens to something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// It is new.
+    Added,
+    /// It goes away.
+    Removed,
+    /// It stays, with other settings.
+    Changed,
+}
+
+/// What happens to a pool.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PoolChange {
+    /// The pool itself.
+    pub change: Change,
+    /// Its backends, by name.
+    pub backends: Vec<Change>,
+    /// The share of its Maglev slots that get another backend, 0 to 1: about that share of new connections goes elsewhere than
+    /// before. `None` where the algorithm does not hash.
+    pub moved: Option<f64>,
+}
+
+impl Plan {
+    /// Whether anything changes at all.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    pub(crate) fn between(old: &View, new: &View) -> Self {
+        let (before, after) = (&old.snapshot.config, &new.snapshot.config);
+        let mut plan = Self::default();
+        compare_global(&before.global, &after.global, &mut plan);
+        compare_log(&before.log, &after.log, &mut plan);
+        compare_admin(&before.admin, &after.admin, &mut plan);
+        let named =
+            |config: &Config| by_name(config.listeners.iter().map(|l| (l.name.to_string(), l.clone())));
+        plan.listeners = changes(&named(before), &named(after), |before_listener, after_listener| {
+            compare_listeners(before_listener, before, after_listener, after)
+        });
+        let pools =
+            |view: &View| by_name(view.pools.iter().map(|p| (p.settings.name.to_string(), p.clone())));
+        let (before, after) = (pools(old), pools(new));
+        plan.pools =
+            changes(&before, &after, |before, after| compare_pools(&before.settings, &after.settings))
+                .into_iter()
+                .map(|change| {
+                    let (before, after) = (before.get(&change.name), after.get(&change.name));
+                    pool_change(change, before.map(|pool| &**pool), after.map(|pool| &**pool))
+                })
+                .collect();
+        plan
+    }
+}
+
+fn by_name<T>(items: impl Iterator<Item = (String, T)>) -> BTreeMap<String, T> {
+    items.collect()
+}
+
+/// What was added, removed, or differs: `compare` gives the details, none where nothing does.
+fn changes<T>(
+    before: &BTreeMap<String, T>,
+    after: &BTreeMap<String, T>,
+    compare: impl Fn(&T, &T) -> Vec<String>,
+) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for (name, old) in before {
+        match after.get(name) {
+            None => changes.push(Change { name: name.clone(), kind: ChangeKind::Removed, details: vec![] }),
+            Some(new) => {
+                let details = compare(old, new);
+                if !details.is_empty() {
+                    changes.push(Change { name: name.clone(), kind: ChangeKind::Changed, details });
+                }
+            }
+        }
+    }
+    let added = after.keys().filter(|name| !before.contains_key(*name));
+    changes.extend(added.map(|name| Change { name: name.clone(), kind: ChangeKind::Added, details: vec![] }));
+    changes.sort_by(|a, b| a.name.cmp(&b.name));
+    changes
+}
+
+/// Collects `name: old → new` for what differs.
+struct Differences(Vec<String>);
+
+impl Differences {
+    fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    fn shown<T: PartialEq>(mut self, name: &str, before: &T, after: &T, show: impl Fn(&T) -> String) -> Self {
+        if before != after {
+            self.0.push(format!("{name}: {} → {}", show(before), show(after)));
+        }
+        self
+    }
+
+    fn plain<T: PartialEq + Display>(self, name: &str, before: &T, after: &T) -> Self {
+        self.shown(name, before, after, ToString::to_string)
+    }
+
+    fn debug<T: PartialEq + Debug>(self, name: &str, before: &T, after: &T) -> Self {
+        self.shown(name, before, after, |value| format!("{value:?}").to_lowercase())
+    }
+
+    fn optional<T: PartialEq + Debug>(self, name: &str, before: &Option<T>, after: &Option<T>) -> Self {
+        self.shown(name, before, after, |value| {
+            value.as_ref().map_or_else(|| "none".to_owned(), |value| format!("{value:?}"))
+        })
+    }
+
+    /// For what is too long to be shown.
+    fn unshown<T: PartialEq>(mut self, name: &str, before: &T, after: &T) -> Self {
+        if before != after {
+            self.0.push(format!("{name} changes"));
+        }
+        self
+    }
+}
+
+fn compare_global(before: &Global, after: &Global, plan: &mut Plan) {
+    let Global { workers, max_connections, drain_timeout, hash_seed, zone, state_dir, watch, nameservers } =
+        before;
+    plan.global = Differences::new()
+        .debug("max_connections", max_connections, &after.max_connections)
+        .debug("drain_timeout", drain_timeout, &after.drain_timeout)
+        .plain("hash_seed", hash_seed, &after.hash_seed)
+        .optional("zone", zone, &after.zone)
+        .debug("watch", watch, &after.watch)
+        .debug("nameservers", nameservers, &after.nameservers)
+        .0;
+    let restart = Differences::new().debug("workers", workers, &after.workers).optional(
+        "state_dir",
+        state_dir,
+        &after.state_dir,
+    );
+    plan.needs_restart.extend(restart.0);
+}
+
+fn compare_log(before: &Log, after: &Log, plan: &mut Plan) {
+    let Log { level, format, access } = before;
+    let differences = Differences::new()
+        .debug("log.level", level, &after.level)
+        .debug("log.format", format, &after.format)
+        .plain("log.access", access, &after.access);
+    plan.global.extend(differences.0);
+}
+
+fn compare_admin(before: &Admin, after: &Admin, plan: &mut Plan) {
+    let Admin { socket, tcp } = before;
+    let differences =
+        Differences::new().debug("admin.socket", socket, &after.socket).unshown("admin.tcp", tcp, &after.tcp);
+    plan.needs_restart.extend(differences.0);
+}
+
+fn compare_listeners(before: &Listener, old: &Config, after: &Listener, new: &Config) -> Vec<String> {
+    let Listener { name: _, bind, protocol, pool, max_connections, idle_timeout, keepalive, access } = before;
+    let pool_name = |config: &Config, listener: &Listener| {
+        config.pool(listener.pool).map(|pool| pool.name.to_string()).unwrap_or_default()
+    };
+    let _ = pool;
+    Differences::new()
+        .shown("bind", bind, &after.bind, |bind| {
+            bind.iter().map(Bind::to_string).collect::<Vec<_>>().join(" ")
+        })
+        .debug("protocol", protocol, &after.protocol)
+        .plain("pool", &pool_name(old, before), &pool_name(new, after))
+        .optional("max_connections", max_connections, &after.max_connections)
+        .optional("idle_timeout", idle_timeout, &after.idle_timeout)
+        .optional("keepalive", keepalive, &after.keepalive)
+        .unshown("allow or deny", access, &after.access)
+        .0
+}
+
+fn compare_pools(before: &Pool, after: &Pool) -> Vec<String> {
+    let Pool {
+        name: _,
+        balance,
+        backends,
+        discover,
+        discovery,
+        connect_timeout,
+        connect_tries,
+        keepalive,
+        queue,
+        passive_health,
+        slow_start,
+        panic_threshold,
+        zones,
+    } = before;
+    let names = |discover: &Vec<Discovery>| {
+        let names: Vec<_> = discover.iter().map(|discovery| discovery.query.name().to_string()).collect();
+        if names.is_empty() { "none".to_owned() } else { names.join(" ") }
+    };
+    Differences::new()
+        .debug("balance", balance, &after.balance)
+        .shown("discovers", discover, &after.discover, names)
+        .unshown("discovery", discovery, &after.discovery)
+        .debug("connect_timeout", connect_timeout, &after.connect_timeout)
+        .plain("connect_tries", connect_tries, &after.connect_tries)
+        .optional("keepalive", keepalive, &after.keepalive)
+        .debug("queue.limit", &queue.limit, &after.queue.limit)
+        .debug("queue.timeout", &queue.timeout, &after.queue.timeout)
+        .unshown("passive_health", passive_health, &after.passive_health)
+        .optional("slow_start", slow_start, &after.slow_start)
+        .plain("panic_threshold", panic_threshold, &after.panic_threshold)
+        .debug("zones", zones, &after.zones)
+        .unshown("backends", backends, &after.backends)
+        .0
+}
+
+fn compare_backends(before: &Backend, after: &Backend) -> Vec<String> {
+    let Backend { name: _, address, weight, max_connections, tier, zone, health_check } = before;
+    Differences::new()
+        .plain("address", address, &after.address)
+        .plain("weight", &weight.0, &after.weight.0)
+        .optional("max_connections", max_connections, &after.max_connections)
+        .plain("tier", tier, &after.tier)
+        .optional("zone", zone, &after.zone)
+        .unshown("health_check", health_check, &after.health_check)
+        .0
+}
+
+fn pool_change(mut change: Change, before: Option<&PoolView>, after: Option<&PoolView>) -> PoolChange {
+    // The backends tell that themselves.
+    change.details.retain(|detail| detail != "backends changes");
+    let backends = |pool: Option<&PoolView>| {
+        by_name(pool.iter().flat_map(|p| &p.settings.backends).map(|b| (b.name.to_string(), b.clone())))
+    };
+    let backends = if change.kind == ChangeKind::Changed {
+        changes(&backends(before), &backends(after), compare_backends)
+    } else {
+        Vec::new()
+    };
+    let moved = before.zip(after).and_then(|(before, after)| moved(before, after));
+    PoolChange { change, backends, moved }
+}
+
+/// The share of slots that have another backend, by name and address.
+fn moved(before: &PoolView, after: &PoolView) -> Option<f64> {
+    let (old, new) = (slots(before)?, slots(after)?);
+    let total = old.len().max(new.len());
+    if total == 0 {
+        return None;
+    }
+    let stay = old.iter().zip(&new).filter(|(old, new)| old == new).count();
+    #[expect(clippy::cast_precision_loss, reason = "there are 65,537 slots")]
+    let share = (total - stay) as f64 / total as f64;
+    Some(share)
+}
+
+fn slots(pool: &PoolView) -> Option<Vec<Option<(&BackendName, BackendAddress)>>> {
+    let backend_at = |index: &BackendIndex| {
+        pool.settings.backends.get(index.index()).map(|backend| (&backend.name, backend.address))
+    };
+    Some(pool.balancer().maglev()?.slots().iter().map(backend_at).collect())
+}
