@@ -1,145 +1,228 @@
-//! The daemon's life: bind, start the workers, be ready, drain.
+//! The daemon's life: bind, start the workers, be ready, follow what happens, drain.
 
-use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::Context;
-use lb_l4::TcpProxy;
-use lb_model::{Bind, BindHost, Config, Global, Listener, MaxConnections, Workers};
-use lb_net::{Accepting, FdBudget, Limit, ListenOptions, Presence, WorkerHandle};
+use lb_admin::{Readiness, Server};
+use lb_config::Loaded;
+use lb_discovery::Resolver;
+use lb_health::Scheduler;
+use lb_model::{Config, Workers};
+use lb_net::{FdBudget, Limit, WorkerHandle, WorkerObserver};
 use lb_runtime::Runtime;
+use lb_telemetry::Logging;
+use lb_telemetry::metrics::{PerWorker, WorkerSheet};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
+
+use crate::clock::unix_now;
+use crate::daemon::{Daemon, Descriptors, History};
+use crate::listeners::{self, Listeners};
+use crate::overrides_file::OverridesFile;
+use crate::{discovery, health, service_manager, watch};
 
 /// A running daemon. Dropping it cuts every connection.
 pub(crate) struct App {
-    runtime: Arc<Runtime>,
+    daemon: Arc<Daemon>,
+    admin: Server,
     workers: Vec<WorkerHandle>,
     signals: Signals,
 }
 
+/// What an [`App`] is started with.
+pub(crate) struct Start {
+    pub(crate) loaded: Loaded,
+    /// The file to reload; `None` if the configuration is none.
+    pub(crate) source: Option<PathBuf>,
+    pub(crate) logging: Logging,
+}
+
 impl App {
-    /// Starts everything that `config` asks for. Nothing is accepted unless everything could be bound.
-    pub(crate) async fn start(config: Config) -> anyhow::Result<Self> {
+    /// Starts everything that the configuration asks for. Nothing is accepted unless everything could be bound.
+    pub(crate) async fn start(Start { loaded, source, logging }: Start) -> anyhow::Result<Self> {
+        let Loaded { config, warnings, files } = loaded;
         let signals = Signals::install().context("cannot handle signals")?;
-        let fds =
+        let limit =
             lb_net::raise_fd_limit().context("cannot raise the limit of open files to the hard limit")?;
         let count = match config.global.workers {
             Workers::Auto => lb_net::auto_workers(),
             Workers::Count(count) => usize::from(count.get()),
         };
-        let addresses: Vec<_> = config.listeners.iter().map(addresses).collect();
-        for (listener, addresses) in config.listeners.iter().zip(&addresses) {
-            ensure_free(listener, addresses)?;
-        }
-        let budget = FdBudget::new(fds, count, addresses.iter().map(Vec::len).sum());
-        let process_limit = Limit::new(Some(max_connections(&config.global, budget, fds)));
+        let overrides_file = OverridesFile::locate(&config.global);
+        let overrides = overrides_file.as_ref().map(OverridesFile::read).transpose()?.unwrap_or_default();
+        let resolver = Resolver::default();
+        let discovered = first_names(&resolver, &config).await;
 
-        let runtime = Arc::new(Runtime::new(config, lb_net::clock::now()));
-        let workers = (0..count).map(|index| WorkerHandle::start(index, budget.pipes_per_worker));
-        let workers = workers.collect::<Result<Vec<_>, _>>().context("cannot start a worker")?;
-        let snapshot = Arc::clone(&runtime.view().snapshot);
-        // Last of all that can fail: from here on clients are in the kernel's queues.
-        let bound = snapshot.config.listeners.iter().zip(&addresses).map(|(listener, addresses)| {
-            let options = ListenOptions { keepalive: listener.keepalive };
-            lb_net::bind_all(addresses, options, count).with_context(|| context(listener))
+        let sockets = config.listeners.iter().map(|listener| listeners::addresses(listener).len()).sum();
+        let budget = FdBudget::new(limit, count, sockets);
+        let sheets = Arc::new(PerWorker::<WorkerSheet>::new(count));
+        let workers = (0..count).map(|index| {
+            let observer = Observer { sheets: Arc::clone(&sheets), index };
+            WorkerHandle::start(index, budget.pipes_per_worker, Arc::new(observer))
         });
-        let bound = bound.collect::<anyhow::Result<Vec<_>>>()?;
-        for (listener, bound) in snapshot.config.listeners.iter().zip(bound) {
-            let pool = snapshot.config.pool(listener.pool).context("a listener's pool is not there")?;
-            let service = Arc::new(TcpProxy::new(listener.clone(), pool.name.clone(), Arc::clone(&runtime)));
-            let limit = Limit::new(listener.max_connections.map(Into::into));
-            for (worker, sockets) in workers.iter().zip(bound) {
-                let accepting = Accepting {
-                    listener: listener.name.to_string(),
-                    sockets,
-                    limits: [limit.clone(), process_limit.clone()],
-                    service: Arc::clone(&service) as _,
-                };
-                worker.accept(accepting).await;
-            }
-            let bind = listener.bind.iter().map(Bind::to_string).collect::<Vec<_>>().join(" ");
-            tracing::info!(listener = %listener.name, bind, pool = %pool.name, datapath = "splice", "listening");
-        }
-        Ok(Self { runtime, workers, signals })
+        let workers = workers.collect::<Result<Vec<_>, _>>().context("cannot start a worker")?;
+        let commands: Vec<_> = workers.iter().map(|worker| worker.commands().clone()).collect();
+        let process_limit = Limit::new(None);
+        let listeners = Listeners::new(commands, process_limit.clone());
+        let admin = Server::bind(&config.admin, std::env::var_os("RUNTIME_DIRECTORY").as_deref())?;
+        // Last of all that can fail: from here on clients are in the kernel's queues.
+        let prepared = listeners.prepare(&config)?;
+
+        let now = lb_net::clock::now();
+        let runtime = Arc::new(Runtime::new(config, discovered, overrides, count, now));
+        let unix_now = unix_now();
+        let daemon = Arc::new(Daemon {
+            runtime,
+            scheduler: Scheduler::default(),
+            resolver,
+            listeners,
+            workers: sheets,
+            logging,
+            overrides_file,
+            descriptors: Descriptors {
+                limit,
+                workers: count,
+                pipes_per_worker: budget.pipes_per_worker,
+                process_limit,
+            },
+            source,
+            started: now,
+            history: Mutex::new(History {
+                readiness: Readiness::Starting,
+                started_at: unix_now,
+                loaded_at: unix_now,
+                files,
+                warnings: warnings.len() as u64,
+                reloads_applied: 0,
+                reloads_refused: 0,
+                last_reload: None,
+                overrides_saved: true,
+            }),
+            changing: tokio::sync::Mutex::default(),
+            resolved: Notify::new(),
+            reloaded: Notify::new(),
+        });
+        daemon.descriptors.share_out(&daemon.runtime.view().snapshot.config.global, sockets);
+        health::retarget(&daemon.scheduler, &daemon.runtime);
+        let snapshot = Arc::clone(&daemon.runtime.view().snapshot);
+        daemon.listeners.commit(prepared, &daemon.runtime, &snapshot.config, || {}).await;
+        Ok(Self { daemon, admin, workers, signals })
     }
 
     /// Serves until SIGTERM or SIGINT, then drains. A second signal, or the drain deadline, cuts what is left.
-    pub(crate) async fn run_until_signalled(mut self) -> anyhow::Result<ExitCode> {
-        let signals = &mut self.signals;
-        let snapshot = Arc::clone(&self.runtime.view().snapshot);
-        let (workers, listeners) = (self.workers.len(), snapshot.config.listeners.len());
-        tracing::info!(version = env!("CARGO_PKG_VERSION"), workers, listeners, "ready");
+    pub(crate) async fn run_until_signalled(self) -> anyhow::Result<ExitCode> {
+        let Self { daemon, admin, mut workers, mut signals } = self;
+        let ended = Notify::new();
+        let mut background = pin!(background(&daemon, admin, ended.notified()));
+        let listeners = daemon.runtime.view().snapshot.config.listeners.len();
+        daemon.history().readiness = Readiness::Ready;
+        service_manager::ready();
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), workers = workers.len(), listeners, "ready");
         tokio::select! {
-            signal = signals.end() => tracing::info!(signal, "draining"),
-            () = self.runtime.maintain() => {}
+            signal = signals.end(&daemon) => tracing::info!(signal, "draining"),
+            () = &mut background => {}
         }
-        let deadline = snapshot.config.global.drain_timeout;
-        let drained = async {
-            for worker in &self.workers {
-                worker.drain().await;
+        daemon.history().readiness = Readiness::Draining;
+        service_manager::stopping();
+        let deadline = daemon.runtime.view().snapshot.config.global.drain_timeout;
+        let code = tokio::select! {
+            () = drain(&mut workers) => {
+                tracing::info!("drained");
+                ExitCode::SUCCESS
             }
-            for worker in &mut self.workers {
-                worker.drained().await;
-            }
-        };
-        tokio::select! {
-            () = drained => tracing::info!("drained"),
             () = tokio::time::sleep(deadline) => {
                 tracing::warn!(?deadline, "the drain deadline has passed: cutting the connections that are left");
+                ExitCode::SUCCESS
             }
-            signal = signals.end() => {
+            signal = signals.end(&daemon) => {
                 tracing::warn!(signal, "second signal: cutting the connections that are left");
-                return Ok(ExitCode::FAILURE);
+                ExitCode::FAILURE
             }
-            () = self.runtime.maintain() => {}
+            () = &mut background => ExitCode::SUCCESS,
+        };
+        // The admin API answers to the last, and then takes its socket away.
+        ended.notify_one();
+        let _ = tokio::time::timeout(Duration::from_secs(1), background).await;
+        Ok(code)
+    }
+
+    /// Keeps everything up to date, for ever. For those who run an [`App`] without signals.
+    pub(crate) async fn follow(self) {
+        let never = std::future::pending();
+        background(&self.daemon, self.admin, never).await;
+    }
+}
+
+/// Everything that goes on beside the workers. Ends after `end`, once the admin API has.
+async fn background(daemon: &Arc<Daemon>, admin: Server, end: impl Future<Output = ()>) {
+    let follow = async {
+        tokio::join!(
+            daemon.runtime.maintain(),
+            daemon.scheduler.run(|event| health::on_event(&daemon.runtime, &event)),
+            daemon.resolver.run(|_| daemon.resolved.notify_one()),
+            daemon.follow_names(),
+            watch::watch(daemon),
+            service_manager::watchdog(daemon.listeners.workers()),
+        )
+    };
+    tokio::select! {
+        _ = follow => {}
+        () = admin.serve(Arc::clone(daemon), end) => {}
+    }
+}
+
+/// The backends that names have at the start, as far as they can be had in a moment.
+async fn first_names(resolver: &Resolver, config: &Config) -> lb_runtime::Discovered {
+    /// Then it starts without: better some backends now than all of them never.
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    let wanted = discovery::wanted(config);
+    if !wanted.is_empty() {
+        resolver.set_wanted(wanted, &config.global.nameservers);
+        tokio::select! {
+            () = resolver.run(|_| {}) => {}
+            () = resolver.first_answers(PATIENCE) => {}
         }
-        Ok(ExitCode::SUCCESS)
     }
+    discovery::discovered(config, resolver)
+}
 
-    /// Keeps views up to date, for ever. For those who run an [`App`] without signals.
-    pub(crate) async fn maintain(&self) {
-        self.runtime.maintain().await;
+async fn drain(workers: &mut [WorkerHandle]) {
+    for worker in &*workers {
+        // A worker that is gone has drained.
+        let _ = worker.commands().drain().await;
+    }
+    for worker in workers {
+        worker.drained().await;
     }
 }
 
-/// Every address that a listener stands for here. `*` means every address that there is: on a host without IPv6 that is
-/// every IPv4 address.
-fn addresses(listener: &Listener) -> Vec<SocketAddr> {
-    let has_ipv6 = lb_net::has_ipv6();
-    let wanted =
-        |bind: &Bind, address: &SocketAddr| address.is_ipv4() || has_ipv6 || bind.host != BindHost::Any;
-    listener.bind.iter().flat_map(|bind| bind.socket_addrs().filter(move |a| wanted(bind, a))).collect()
+/// Counts what happens on a worker.
+struct Observer {
+    sheets: Arc<PerWorker<WorkerSheet>>,
+    index: usize,
 }
 
-/// Nobody else may listen there; an address that is not on this host may be meant, or mistyped.
-fn ensure_free(listener: &Listener, addresses: &[SocketAddr]) -> anyhow::Result<()> {
-    for &address in addresses {
-        if lb_net::ensure_free(address).with_context(|| context(listener))? == Presence::Absent {
-            tracing::warn!(listener = %listener.name, %address, "this address is not on this host (yet): nobody can connect to it");
-        }
+impl WorkerObserver for Observer {
+    fn accepted(&self) {
+        self.sheets.of(self.index).connections.add(1);
     }
-    Ok(())
-}
 
-fn context(listener: &Listener) -> String {
-    format!("listener {:?}", listener.name.as_str())
-}
-
-/// The process-wide connection limit. Never more than there are descriptors for: a client that is accepted without one
-/// for its backend could only be reset, while in the backlog it can wait.
-fn max_connections(global: &Global, budget: FdBudget, fds: u64) -> u32 {
-    let MaxConnections::Count(wanted) = global.max_connections else { return budget.connections };
-    let (wanted, possible) = (wanted.get(), budget.connections);
-    if wanted > possible {
-        tracing::warn!(
-            wanted,
-            possible,
-            fds,
-            "max_connections needs more open files than the limit allows: lowered"
-        );
+    fn loop_lag(&self, lag: Duration) {
+        self.sheets.of(self.index).loop_lag.observe(lag);
     }
-    wanted.min(possible)
+
+    fn pipes(&self, in_use: usize) {
+        self.sheets.of(self.index).pipes.set(in_use as u64);
+    }
+
+    fn pipe_refused(&self) {
+        self.sheets.of(self.index).pipes_refused.add(1);
+    }
 }
 
 /// The signals that the daemon reacts to.
@@ -158,15 +241,20 @@ impl Signals {
         })
     }
 
-    /// Waits for a signal that asks for the end, and returns its name.
-    async fn end(&mut self) -> &'static str {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return "SIGTERM",
-                _ = self.interrupt.recv() => return "SIGINT",
-                // Its default would be to die, which whoever sends it for a reload does not expect.
-                _ = self.hangup.recv() => tracing::warn!("SIGHUP: this version cannot reload, restart it instead"),
+    /// Waits for a signal that asks for the end, and returns its name. Reloads at those that ask for that.
+    async fn end(&mut self, daemon: &Daemon) -> &'static str {
+        let Self { terminate, interrupt, hangup } = self;
+        let reloads = async {
+            loop {
+                hangup.recv().await;
+                // How it went is in the log.
+                let _ = daemon.reload().await;
             }
+        };
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+            () = reloads => unreachable!("it never ends"),
         }
     }
 }

@@ -3,14 +3,21 @@
 
 mod check;
 mod demo;
+mod drain;
+mod plan;
+mod reload;
 mod run;
+mod socket;
+mod status;
+mod undrain;
 mod version;
+mod weight;
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use lb_model::Config;
+use lb_config::Loaded;
 
 /// Sluice: load balancer and API gateway, from the packet to the request.
 #[derive(Debug, Parser)]
@@ -24,6 +31,12 @@ struct Cli {
 enum Command {
     Run(run::Run),
     Check(check::Check),
+    Status(status::Status),
+    Drain(drain::Drain),
+    Undrain(undrain::Undrain),
+    Weight(weight::Weight),
+    Plan(plan::Plan),
+    Reload(reload::Reload),
     Demo(demo::Demo),
     Version(version::Version),
 }
@@ -33,6 +46,12 @@ pub(crate) fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(run) => run.run(),
         Command::Check(check) => check.run(),
+        Command::Status(status) => status.run(),
+        Command::Drain(drain) => drain.run(),
+        Command::Undrain(undrain) => undrain.run(),
+        Command::Weight(weight) => weight.run(),
+        Command::Plan(plan) => plan.run(),
+        Command::Reload(reload) => reload.run(),
         Command::Demo(demo) => demo.run(),
         Command::Version(version) => {
             version.run();
@@ -46,11 +65,11 @@ pub(crate) fn main() -> ExitCode {
 }
 
 /// Reads a configuration file; prints its warnings, and its errors if it has any.
-fn load(path: &Path) -> Result<Config, ExitCode> {
+fn load(path: &Path) -> Result<Loaded, ExitCode> {
     match lb_config::load(path, &|name| std::env::var(name).ok()) {
         Ok(loaded) => {
             loaded.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
-            Ok(loaded.config)
+            Ok(loaded)
         }
         Err(errors) => {
             eprintln!("{errors}");

@@ -16,7 +16,7 @@ use tokio::time::{Instant, interval};
 
 use self::backend::Backend;
 use self::traffic::Tally;
-use crate::app::App;
+use crate::app::{App, Start};
 
 const NAMES: [&str; 3] = ["apple", "banana", "cherry"];
 
@@ -39,16 +39,15 @@ pub(crate) async fn run(listen: Option<SocketAddr>) -> anyhow::Result<ExitCode> 
         Some(any_port) => free_address(&[any_port])?,
         None => free_address(&[(Ipv4Addr::LOCALHOST, 8080).into(), (Ipv4Addr::LOCALHOST, 0).into()])?,
     };
-    let config = lb_config::parse("demo.toml", &configuration(listen, &backends), &|_| None)
-        .context("the demo's own configuration")?
-        .config;
-    let _logging = lb_telemetry::install(&config.log)?;
-    let app = App::start(config).await?;
+    let loaded = lb_config::parse("demo.toml", &configuration(listen, &backends), &|_| None)
+        .context("the demo's own configuration")?;
+    let logging = lb_telemetry::install(&loaded.config.log)?;
+    let app = App::start(Start { loaded, source: None, logging }).await?;
     print_banner(listen, &backends);
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
-        () = app.maintain() => {}
+        () = app.follow() => {}
         result = play(listen, &mut backends) => result?,
     }
     let _ = writeln!(std::io::stdout(), "\nDemo over.");
@@ -66,7 +65,7 @@ fn configuration(listen: SocketAddr, backends: &[Backend]) -> String {
     let backends = backends.iter().map(backend).collect::<Vec<_>>().join(", ");
     format!(
         "version = 1\n\
-         [log]\nlevel = \"warn\"\naccess = false\n\
+         [log]\nlevel = \"warn\"\naccess = false\n[admin]\nsocket = \"off\"\n\
          [listeners.demo]\nbind = [\"{listen}\"]\nprotocol = \"tcp\"\npool = \"fruit\"\n\
          [pools.fruit]\nbalance = \"round_robin\"\nbackends = [{backends}]\n\
          passive_health = {{ backoff = \"1s\", max_backoff = \"2s\" }}\n"

@@ -4,7 +4,18 @@
 
 mod app;
 mod cli;
+mod clock;
+mod control;
+mod daemon;
 mod demo;
+mod discovery;
+mod health;
+mod listeners;
+mod metrics;
+mod overrides_file;
+mod service_manager;
+mod status;
+mod watch;
 
 use std::process::ExitCode;
 

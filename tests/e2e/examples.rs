@@ -140,10 +140,10 @@ fn allowed_source(listener: &Value, target: IpAddr) -> Option<IpAddr> {
     })
 }
 
+/// Those that have an address; what a DNS name stands for is not in the file.
 fn backend_addresses(pool: &Value) -> impl Iterator<Item = BackendAddress> {
     let entries = pool.get("backends").and_then(Value::as_array).unwrap();
-    let address = |entry: &Value| entry.get("address").unwrap_or(entry).as_str().unwrap().parse().unwrap();
-    entries.iter().map(address)
+    entries.iter().filter_map(|entry| entry.get("address").unwrap_or(entry).as_str()?.parse().ok())
 }
 
 fn texts<'a>(table: &'a Value, key: &str) -> Vec<&'a str> {

@@ -64,6 +64,13 @@ impl Unprivileged {
     }
 }
 
+/// A directory that everybody may write to, as an unprivileged daemon has to.
+pub(crate) fn open_directory() -> TempDir {
+    let open = Permissions::from_mode(0o777);
+    let directory = tempfile::Builder::new().prefix("sluice-").permissions(open).tempdir();
+    directory.expect("making a temporary directory")
+}
+
 /// Writes `text` into a configuration file that everybody may read.
 pub fn config_file(text: &str) -> NamedTempFile {
     let readable = Permissions::from_mode(0o644);

@@ -1,16 +1,18 @@
 //! The daemon under test.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::io::{BufRead as _, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use lb_admin::{BackendState, Status};
 use rustix::process::{Pid, Signal, kill_process};
-use tempfile::NamedTempFile;
+use tempfile::TempDir;
 
 use crate::cli::Unprivileged;
 use crate::client::Ended;
@@ -26,11 +28,13 @@ pub struct Launch<'a> {
     namespace: Option<&'a Namespace>,
     fd_limits: Option<(u64, u64)>,
     unprivileged: Option<Unprivileged>,
+    home: TempDir,
 }
 
 #[derive(Debug)]
 enum Source {
-    Text(NamedTempFile),
+    /// `sluice.toml` in the daemon's home.
+    Home,
     File(PathBuf),
     Demo,
 }
@@ -38,22 +42,23 @@ enum Source {
 impl<'a> Launch<'a> {
     /// With this configuration.
     pub fn new(config: impl fmt::Display) -> Self {
-        Self {
-            config: Source::Text(cli::config_file(&config.to_string())),
-            namespace: None,
-            fd_limits: None,
-            unprivileged: None,
-        }
+        let launch = Self::of(Source::Home);
+        write_config(launch.home.path(), &config.to_string());
+        launch
     }
 
     /// With the configuration in the file `path`.
     pub fn with_file(path: &Path) -> Self {
-        Self { config: Source::File(path.into()), namespace: None, fd_limits: None, unprivileged: None }
+        Self::of(Source::File(path.into()))
     }
 
     /// As a demonstration, which brings its own configuration and backends.
     pub fn demo() -> Self {
-        Self { config: Source::Demo, namespace: None, fd_limits: None, unprivileged: None }
+        Self::of(Source::Demo)
+    }
+
+    fn of(config: Source) -> Self {
+        Self { config, namespace: None, fd_limits: None, unprivileged: None, home: cli::open_directory() }
     }
 
     /// Inside `namespace`.
@@ -85,6 +90,9 @@ impl<'a> Launch<'a> {
             Some(namespace) => namespace.command("env"),
             None => Command::new("env"),
         };
+        // As a service manager would say it.
+        command.arg(format!("RUNTIME_DIRECTORY={}", self.home.path().display()));
+        command.arg(format!("STATE_DIRECTORY={}", self.home.path().join("state").display()));
         if let Some((soft, hard)) = self.fd_limits {
             command.arg("prlimit").arg(format!("--nofile={soft}:{hard}"));
         }
@@ -93,22 +101,35 @@ impl<'a> Launch<'a> {
             None => command.arg(cli::program()),
         };
         match &self.config {
-            Source::Text(file) => command.args(["run", "-c"]).arg(file.path()),
+            Source::Home => command.args(["run", "-c"]).arg(config_path(self.home.path())),
             Source::File(path) => command.args(["run", "-c"]).arg(path),
             Source::Demo => command.arg("demo"),
         };
-        Daemon::follow(&mut command, self.config, self.unprivileged)
+        Daemon::follow(command, self.home, self.unprivileged)
     }
+}
+
+fn config_path(home: &Path) -> PathBuf {
+    home.join("sluice.toml")
+}
+
+/// Replaces the configuration file in one step, as `mv` and editors do.
+fn write_config(home: &Path, text: &str) {
+    let new = home.join("sluice.toml.new");
+    std::fs::write(&new, text).expect("writing a configuration");
+    std::fs::rename(new, config_path(home)).expect("putting a configuration in its place");
 }
 
 /// A running daemon, killed with this value.
 #[derive(Debug)]
 pub struct Daemon {
+    command: Command,
     child: Child,
     log: Arc<Watched<Log>>,
     readers: Vec<JoinHandle<()>>,
-    /// Kept as long as it may read them.
-    _files: (Source, Option<Unprivileged>),
+    home: Option<TempDir>,
+    /// Kept as long as it may be run.
+    program: Option<Unprivileged>,
 }
 
 #[derive(Debug)]
@@ -124,7 +145,7 @@ impl Daemon {
         Launch::new(config).start()
     }
 
-    fn follow(command: &mut Command, config: Source, program: Option<Unprivileged>) -> Self {
+    fn follow(mut command: Command, home: TempDir, program: Option<Unprivileged>) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
         let log = Arc::new(Watched::new(Log { lines: vec![], open_streams: 2 }));
@@ -132,7 +153,95 @@ impl Daemon {
             follow(child.stdout.take().expect("stdout is piped"), Arc::clone(&log)),
             follow(child.stderr.take().expect("stderr is piped"), Arc::clone(&log)),
         ];
-        Self { child, log, readers, _files: (config, program) }
+        Self { command, child, log, readers, home: Some(home), program }
+    }
+
+    /// Kills it without a warning, and starts it again with the same files.
+    pub fn kill_and_restart(mut self) -> Self {
+        self.child.kill().expect("killing our child");
+        self.child.wait().expect("waiting for our child");
+        let command = std::mem::replace(&mut self.command, Command::new("true"));
+        let home = self.home.take().expect("it is taken here only");
+        let daemon = Self::follow(command, home, self.program.take());
+        daemon.wait_for_log("ready", |line| line.says("ready"));
+        daemon
+    }
+
+    /// Its admin socket.
+    pub fn socket(&self) -> PathBuf {
+        self.home().join("admin.sock")
+    }
+
+    /// The directory of its configuration, where it was started with a text.
+    pub fn home(&self) -> &Path {
+        self.home.as_ref().expect("it is taken by a restart only").path()
+    }
+
+    /// Replaces its configuration file. It does not know yet.
+    pub fn configure(&self, config: impl fmt::Display) {
+        write_config(self.home(), &config.to_string());
+    }
+
+    /// Replaces its configuration file and has it reloaded.
+    #[track_caller]
+    pub fn reload(&self, config: impl fmt::Display) {
+        self.configure(config);
+        self.sluice(["reload"]);
+    }
+
+    /// Runs a command of `sluice` that talks to it, to its end.
+    pub fn command<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Output {
+        let arguments = arguments.into_iter().map(OsString::from);
+        cli::sluice(arguments.chain(["--socket".into(), self.socket().into()]))
+    }
+
+    /// Runs a command of `sluice` that talks to it and has to succeed; what it prints.
+    #[track_caller]
+    pub fn sluice<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> String {
+        let output = self.command(arguments);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert!(output.status.success(), "{}{}", text(&output.stderr), self.log_text());
+        text(&output.stdout)
+    }
+
+    /// What `sluice status` says.
+    #[track_caller]
+    pub fn status(&self) -> Status {
+        serde_json::from_str(&self.sluice(["status", "--json"])).expect("it is documented JSON")
+    }
+
+    /// What `sluice status` says of a backend.
+    #[track_caller]
+    pub fn backend(&self, pool: &str, backend: &str) -> lb_admin::Backend {
+        let pools = self.status().pools.into_iter().filter(|status| status.name == pool);
+        let found = pools.flat_map(|pool| pool.backends).find(|status| status.name == backend);
+        found.unwrap_or_else(|| panic!("no backend {backend:?} in pool {pool:?}"))
+    }
+
+    /// Waits until `sluice status` has a backend in this state.
+    #[track_caller]
+    pub fn wait_for_state(&self, pool: &str, backend: &str, state: BackendState) {
+        let what = format!("{pool}/{backend} is {}", state.label());
+        eventually(PATIENCE, &what, || self.backend(pool, backend).state == state);
+    }
+
+    /// The metric with this name and these labels, written as in the exposition: `sluice_x{a="b"}`.
+    #[track_caller]
+    pub fn metric(&self, name: &str) -> f64 {
+        let metrics = self.metrics();
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("no {name} in\n{metrics}")).parse().expect("it is a number")
+    }
+
+    /// Everything that a scrape gives, over the admin socket and with curl.
+    #[track_caller]
+    pub fn metrics(&self) -> String {
+        let mut curl = Command::new("curl");
+        let output =
+            curl.args(["-sS", "--fail", "--unix-socket"]).arg(self.socket()).arg("http://sluice/metrics");
+        let output = output.output().expect("running curl");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("metrics are UTF-8")
     }
 
     /// Its process.

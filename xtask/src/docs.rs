@@ -1,4 +1,4 @@
-//! `cargo xtask docs`: the documents that come from the configuration's raw types.
+//! `cargo xtask docs`: the reference documents, which come from the code.
 
 use std::fs;
 
@@ -17,9 +17,11 @@ pub(crate) struct Args {
 /// A document and its generator.
 type Document = (&'static str, fn() -> String);
 
-const DOCUMENTS: [Document; 2] = [
+const DOCUMENTS: [Document; 4] = [
     ("docs/reference/configuration.md", lb_config::reference_markdown),
     ("docs/reference/sluice.schema.json", lb_config::json_schema),
+    ("docs/reference/metrics.md", lb_telemetry::metrics::reference_markdown),
+    ("docs/reference/openapi.json", lb_admin::openapi_json),
 ];
 
 /// Writes the documents, or checks them.

@@ -9,7 +9,7 @@ use crate::step::{command_line, step};
 use crate::workspace::cargo;
 
 /// The Debian packages, with what they are for.
-const PACKAGES: [(&str, &str); 11] = [
+const PACKAGES: [(&str, &str); 12] = [
     ("curl", "tests, lab"),
     ("haproxy", "bench: peer"),
     ("iproute2", "lab: namespaces and links"),
@@ -18,6 +18,7 @@ const PACKAGES: [(&str, &str); 11] = [
     ("nginx", "bench: peer"),
     ("openssl", "tests"),
     ("procps", "tests"),
+    ("prometheus", "tests: metrics and alerts"),
     ("python3", "bench: finds Envoy"),
     ("strace", "tests, profiles"),
     ("util-linux", "bench: namespaces"),
@@ -27,7 +28,7 @@ const PACKAGES: [(&str, &str); 11] = [
 const TOOLS: [(&str, &str); 2] = [("cargo-deny", "0.20.2"), ("cargo-fuzz", "0.13.2")];
 
 /// Packages that start a service of the same name when they are installed.
-const SERVICES: [&str; 2] = ["haproxy", "nginx"];
+const SERVICES: [&str; 3] = ["haproxy", "nginx", "prometheus"];
 
 /// Installs what is missing.
 pub(crate) fn run() -> Result<()> {

@@ -19,7 +19,7 @@ pub(crate) struct Check {
 impl Check {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let config = match load(&self.config) {
-            Ok(config) => config,
+            Ok(loaded) => loaded.config,
             Err(code) => return Ok(code),
         };
         if self.print_effective {

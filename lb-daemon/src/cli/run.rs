@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use crate::app::App;
+use crate::app::{App, Start};
 use crate::cli::load;
 
 /// Run the load balancer in the foreground
@@ -18,15 +18,16 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let config = match load(&self.config) {
-            Ok(config) => config,
+        let loaded = match load(&self.config) {
+            Ok(loaded) => loaded,
             Err(code) => return Ok(code),
         };
-        let _logging = lb_telemetry::install(&config.log)?;
+        let logging = lb_telemetry::install(&loaded.config.log)?;
+        let start = Start { loaded, source: Some(self.config), logging };
         tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .context("cannot start the control runtime")?
-            .block_on(async { App::start(config).await?.run_until_signalled().await })
+            .block_on(async { App::start(start).await?.run_until_signalled().await })
     }
 }
