@@ -54,6 +54,8 @@ impl App {
         };
         let overrides_file = OverridesFile::locate(&config.global);
         let overrides = overrides_file.as_ref().map(OverridesFile::read).transpose()?.unwrap_or_default();
+        let overrides_problem =
+            overrides_file.is_none().then(|| "set `state_dir` in [global] to keep it".to_owned());
         let resolver = Resolver::default();
         let discovered = first_names(&resolver, &config).await;
 
@@ -77,7 +79,7 @@ impl App {
         let unix_now = unix_now();
         let daemon = Arc::new(Daemon {
             runtime,
-            scheduler: Scheduler::default(),
+            scheduler: Scheduler::new(budget.probes as usize),
             resolver,
             listeners,
             workers: sheets,
@@ -100,7 +102,7 @@ impl App {
                 reloads_applied: 0,
                 reloads_refused: 0,
                 last_reload: None,
-                overrides_saved: true,
+                overrides_problem,
             }),
             changing: tokio::sync::Mutex::default(),
             resolved: Notify::new(),

@@ -60,7 +60,8 @@ async fn change(daemon: &Daemon, target: Target, change: OverrideChange) -> Resu
     let backends = of_pool.flat_map(|pool| pool.backends);
     let wanted = |name: &String| backend.as_ref().is_none_or(|wanted| wanted == name);
     let backends = backends.filter(|backend| wanted(&backend.name)).collect();
-    Ok(Changed { pool, backends, persisted: status.overrides_persisted })
+    let lb_admin::Overrides { persisted, problem, overrides: _ } = status.overrides;
+    Ok(Changed { pool, backends, persisted, problem })
 }
 
 fn plan(plan: lb_runtime::Plan) -> Plan {

@@ -54,8 +54,8 @@ pub(crate) struct History {
     pub(crate) reloads_applied: u64,
     pub(crate) reloads_refused: u64,
     pub(crate) last_reload: Option<LastReload>,
-    /// Whether the overrides in force are in their file.
-    pub(crate) overrides_saved: bool,
+    /// Why the overrides in force are not in their file, if they are not.
+    pub(crate) overrides_problem: Option<String>,
 }
 
 /// How descriptors are shared out: fixed at the start, but for how many listening sockets there are.
@@ -202,11 +202,11 @@ impl Daemon {
         let overrides = self.runtime.overrides();
         // Off this thread: a disk may take its time.
         let written = tokio::task::spawn_blocking(move || file.write(&overrides)).await;
-        let written = written.map_err(anyhow::Error::from).flatten();
-        if let Err(error) = &written {
-            tracing::error!("the override is in force, but will not survive a restart: {error:#}");
+        let problem = written.map_err(anyhow::Error::from).flatten().err().map(|error| format!("{error:#}"));
+        if let Some(problem) = &problem {
+            tracing::error!("the override is in force, but will not survive a restart: {problem}");
         }
-        self.history().overrides_saved = written.is_ok();
+        self.history().overrides_problem = problem;
         Ok(())
     }
 

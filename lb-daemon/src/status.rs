@@ -4,11 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lb_admin::{Backend, BackendState, Discovery, Health, HealthStatus, Listener, Override, Pool, Status};
+use lb_admin::{
+    Backend, BackendState, Discovery, Health, HealthStatus, Listener, Override, OverrideOf, Overrides, Pool,
+    Status,
+};
 use lb_discovery::Wanted;
 use lb_health::{Status as Checked, TargetKey};
 use lb_model::{BackendAddress, Bind, Weight};
-use lb_runtime::{BackendView, Overrides, PoolView, Standing, View};
+use lb_runtime::{BackendView, Drain, OverrideTarget, PoolView, Standing, View};
 use lb_telemetry::metrics::{BackendSheet, PerWorker};
 
 use crate::daemon::Daemon;
@@ -34,8 +37,25 @@ pub(crate) fn of(daemon: &Daemon) -> Status {
         workers: u32::try_from(daemon.descriptors.workers).unwrap_or(u32::MAX),
         listeners: listeners(daemon, &view),
         pools: view.pools().map(|pool| pools.pool(pool)).collect(),
-        overrides_persisted: daemon.overrides_file.is_some() && history.overrides_saved,
+        overrides: Overrides {
+            persisted: history.overrides_problem.is_none(),
+            problem: history.overrides_problem,
+            overrides: pools.overrides.iter().map(|(target, set)| override_of(&view, target, *set)).collect(),
+        },
         discovery: discovery(daemon, &view, now),
+    }
+}
+
+fn override_of(view: &View, target: &OverrideTarget, set: lb_runtime::Override) -> OverrideOf {
+    let lb_runtime::Override { drain, weight } = set;
+    let first = drain.map(|drain| drain.at).into_iter().chain(weight.map(|weight| weight.at)).min();
+    OverrideOf {
+        pool: target.pool.to_string(),
+        backend: target.backend.as_ref().map(ToString::to_string),
+        drain: drain.map(|drain| drain.value == Drain::On),
+        weight: weight.map(|weight| weight.value.0),
+        set_at: first.unwrap_or(0),
+        exists: view.has(target),
     }
 }
 
@@ -90,7 +110,7 @@ fn discovery(daemon: &Daemon, view: &View, now: Instant) -> Vec<Discovery> {
 /// What has to be known to tell how pools are.
 struct Pools {
     now: Instant,
-    overrides: Overrides,
+    overrides: lb_runtime::Overrides,
     checked: HashMap<TargetKey, Checked>,
     discovered: HashMap<BackendAddress, String>,
 }

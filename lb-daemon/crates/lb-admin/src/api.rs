@@ -86,7 +86,7 @@ impl<C: Control> Api<C> {
             Operation::Listeners => return Ok(found(&self.control.status().listeners)),
             Operation::Pools => return Ok(found(&self.control.status().pools)),
             Operation::Pool => return self.pool(params),
-            Operation::Overrides => return Ok(found(&self.control.status().overrides())),
+            Operation::Overrides => return Ok(found(&self.control.status().overrides)),
             Operation::Metrics => return Ok(text(StatusCode::OK, METRICS, self.control.metrics())),
             Operation::Health => return Ok(text(StatusCode::OK, PLAIN, "alive\n")),
             Operation::Readiness => return Ok(readiness(self.control.readiness())),

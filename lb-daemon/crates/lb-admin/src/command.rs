@@ -48,8 +48,11 @@ pub struct Changed {
     pub pool: String,
     /// The backends. `connections` is what a drain still has to wait for.
     pub backends: Vec<Backend>,
-    /// Whether the change survives a restart: false where there is no state directory.
+    /// Whether the change survives a restart.
     pub persisted: bool,
+    /// Why it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// A command.

@@ -6,8 +6,8 @@ use tokio::sync::Notify;
 
 use crate::{
     Backend, BackendState, Change, ChangeKind, Changed, Control, ControlError, Discovery, Health,
-    HealthStatus, LastReload, Listener, Override, Plan, Pool, PoolChange, Readiness, Reloaded, Status,
-    Target,
+    HealthStatus, LastReload, Listener, Override, OverrideOf, Overrides, Plan, Pool, PoolChange, Readiness,
+    Reloaded, Status, Target,
 };
 
 /// A daemon that changes nothing but what it says.
@@ -96,7 +96,12 @@ fn change(target: Target, change: impl Fn(&mut Backend)) -> Result<Changed, Cont
         return Err(ControlError::NotFound("there is no such backend".into()));
     }
     backends.iter_mut().for_each(change);
-    Ok(Changed { pool: target.pool, backends, persisted: false })
+    Ok(Changed {
+        pool: target.pool,
+        backends,
+        persisted: false,
+        problem: Some("there is no state_dir".into()),
+    })
 }
 
 /// A status with something of everything.
@@ -121,7 +126,15 @@ pub(crate) fn status() -> Status {
         workers: 2,
         listeners: listeners(),
         pools: pools(),
-        overrides_persisted: false,
+        overrides: Overrides {
+            persisted: false,
+            problem: Some("there is no state_dir".into()),
+            overrides: vec![
+                override_of("10.1.0.2:8080", Some(true), None, true),
+                override_of("gone", Some(true), None, false),
+                override_of("web3", None, Some(5), true),
+            ],
+        },
         discovery: vec![Discovery {
             pool: "api".into(),
             query: "api.internal:8080".into(),
@@ -129,6 +142,11 @@ pub(crate) fn status() -> Status {
             state: "next in 25s".into(),
         }],
     }
+}
+
+fn override_of(backend: &str, drain: Option<bool>, weight: Option<u16>, exists: bool) -> OverrideOf {
+    let backend = Some(backend.into());
+    OverrideOf { pool: "web".into(), backend, drain, weight, set_at: 1_800_270_000, exists }
 }
 
 fn listeners() -> Vec<Listener> {

@@ -35,27 +35,10 @@ pub struct Status {
     pub listeners: Vec<Listener>,
     /// The pools, sorted by name.
     pub pools: Vec<Pool>,
-    /// Whether overrides survive a restart: false where there is no state directory.
-    pub overrides_persisted: bool,
+    /// What operators have set, over the configuration.
+    pub overrides: Overrides,
     /// The names that backends are discovered by.
     pub discovery: Vec<Discovery>,
-}
-
-impl Status {
-    /// The overrides in force, by pool and backend.
-    pub fn overrides(&self) -> Overrides {
-        let of_pool = |pool: &Pool| {
-            let of_backend = |backend: &Backend| {
-                let Override { drain, weight } = backend.r#override.clone()?;
-                Some(OverrideOf { pool: pool.name.clone(), backend: backend.name.clone(), drain, weight })
-            };
-            pool.backends.iter().filter_map(of_backend).collect::<Vec<_>>()
-        };
-        Overrides {
-            persisted: self.overrides_persisted,
-            overrides: self.pools.iter().flat_map(of_pool).collect(),
-        }
-    }
 }
 
 /// Whether the process takes connections.
@@ -266,24 +249,33 @@ pub struct Override {
 /// What operators have set, over the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Overrides {
-    /// Whether they survive a restart: false where there is no state directory.
+    /// Whether they survive a restart.
     pub persisted: bool,
-    /// The overrides in force.
+    /// Why they do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// The overrides, by pool and backend.
     pub overrides: Vec<OverrideOf>,
 }
 
-/// What an operator has set for one backend.
+/// What an operator has set for a pool or a backend.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OverrideOf {
-    /// The name of its pool.
+    /// The name of the pool.
     pub pool: String,
-    /// Its name.
-    pub backend: String,
-    /// Whether it is drained.
-    pub drain: bool,
+    /// The name of the backend; absent for all of the pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend: Option<String>,
+    /// Whether it is drained: false excepts a backend from the draining of its pool. Absent if neither was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<bool>,
     /// Its weight; absent for the configured one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<u16>,
+    /// When the first of them was set, in seconds since 1970.
+    pub set_at: u64,
+    /// Whether there is such a pool or backend. If not, the override holds for one of that name that comes back.
+    pub exists: bool,
 }
 
 /// A name that backends of a pool are discovered by.

@@ -11,7 +11,7 @@
 //! # use lb_health::{Health, Scheduler, Target, TargetKey};
 //! # use lb_model::{HealthCheck, Probe};
 //! # async fn wire() -> Result<(), Box<dyn std::error::Error>> {
-//! let scheduler = Scheduler::default(); // in an Arc, if others want `snapshot`
+//! let scheduler = Scheduler::new(256); // in an Arc, if others want `snapshot`
 //! // At start and after each reload or resolver answer: everything that is to be checked. What stays, stays undisturbed.
 //! scheduler.set_targets(vec![Target {
 //!     key: TargetKey { pool: "web".parse()?, backend: "web-1".parse()? },

@@ -14,8 +14,9 @@ use crate::probe::{self, ProbeKey, ProbeResult, TrustStores};
 use crate::schedule::{Event, ProbeId, Schedule, Status, Target, TargetKey};
 
 /// Checks targets for as long as [`run`](Self::run) runs. The other methods may be called from anywhere, at any time.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Scheduler {
+    max_running: usize,
     schedule: Mutex<Schedule>,
     trust: Mutex<Arc<TrustStores>>,
     /// The targets were set.
@@ -23,9 +24,16 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    /// Most probes under way at once: a burst of them must not starve the data paths of descriptors. What is due beyond
-    /// waits in order.
-    pub const MAX_RUNNING: usize = 256;
+    /// With at most this many probes under way at once: a burst of them must not starve the data paths of descriptors. What
+    /// is due beyond waits in order.
+    pub fn new(max_running: usize) -> Self {
+        Self {
+            max_running: max_running.max(1),
+            schedule: Mutex::default(),
+            trust: Mutex::default(),
+            changed: Notify::new(),
+        }
+    }
 
     /// Makes `targets` all that is checked, from now on. What is checked already in the same way keeps its verdict and
     /// its schedule; what is new is probed at once; results of what is gone are dropped. Targets that ask one address
@@ -63,7 +71,7 @@ impl Scheduler {
     where
         F: Future<Output = ProbeResult> + Send + 'static,
     {
-        let mut running = Running::default();
+        let mut running = Running::new(self.max_running);
         loop {
             while running.has_room()
                 && let Some((id, key)) = self.start_next()
@@ -108,15 +116,19 @@ impl Scheduler {
 }
 
 /// The probes that are under way.
-#[derive(Default)]
 struct Running {
+    most: usize,
     tasks: JoinSet<ProbeResult>,
     ids: HashMap<task::Id, (ProbeId, AbortHandle)>,
 }
 
 impl Running {
+    fn new(most: usize) -> Self {
+        Self { most, tasks: JoinSet::new(), ids: HashMap::new() }
+    }
+
     fn has_room(&self) -> bool {
-        self.tasks.len() < Scheduler::MAX_RUNNING
+        self.tasks.len() < self.most
     }
 
     fn start(&mut self, id: ProbeId, probe: impl Future<Output = ProbeResult> + Send + 'static) {

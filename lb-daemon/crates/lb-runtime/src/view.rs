@@ -10,7 +10,7 @@ use lb_model::{Algorithm, Config, Global, Listener, Pool, PoolId, Weight};
 
 use crate::backend::{Backend, BackendState, Health, Lease, Measure, Usable};
 use crate::membership::{Condition, Membership, Situation, Standing, Zone};
-use crate::overrides::{Override, Overrides};
+use crate::overrides::{Override, OverrideTarget, Overrides};
 use crate::passive::Room;
 use crate::queue::{NoPlace, Queue, Waiting};
 
@@ -48,6 +48,17 @@ impl View {
     /// The pool at `id`, which must come from this view's snapshot.
     pub fn pool(&self, id: PoolId) -> Option<&Arc<PoolView>> {
         self.pools.get(id.index())
+    }
+
+    /// Whether there is such a pool or backend.
+    pub fn has(&self, target: &OverrideTarget) -> bool {
+        let pool = self.pools.iter().find(|pool| pool.settings.name == target.pool);
+        pool.is_some_and(|pool| {
+            target
+                .backend
+                .as_ref()
+                .is_none_or(|name| pool.backends.iter().any(|backend| backend.name == *name))
+        })
     }
 
     /// All pools, sorted by name.

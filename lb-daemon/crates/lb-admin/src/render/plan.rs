@@ -28,7 +28,7 @@ pub fn changed_text(changed: &Changed, style: Style) -> String {
     let mut text: String =
         changed.backends.iter().map(|backend| backend_line(&changed.pool, backend, style)).collect();
     if !changed.persisted {
-        let note = "this ends with the process: set state_dir in [global] to keep it";
+        let note = format!("this ends with the process: {}", changed.problem.as_deref().unwrap_or_default());
         text.push_str(&line(&[Text::new(Tone::Notable, note)], style));
     }
     text

@@ -4,7 +4,10 @@ use super::Style;
 use super::table::{Align, Column, Fit, lines};
 use super::text::{Text, Tone, line};
 use super::units::{bytes, count, milliseconds, seconds};
-use crate::{Backend, BackendState, Discovery, Health, HealthStatus, Listener, Pool, Readiness, Status};
+use crate::{
+    Backend, BackendState, Discovery, Health, HealthStatus, Listener, OverrideOf, Overrides, Pool, Readiness,
+    Status,
+};
 
 /// The whole status, for people: ends with a newline. Where a line would be longer than `style.width`, the least important
 /// columns are left out, then texts are cut.
@@ -37,11 +40,24 @@ fn header(status: &Status, style: Style) -> String {
         style,
     );
     header.push_str(&failed_reload(status, style));
-    if !status.overrides_persisted && !status.overrides().overrides.is_empty() {
-        let text = "overrides end with the process: there is no state_dir";
-        header.push_str(&line(&[Text::new(Tone::Notable, text)], style));
-    }
+    header.push_str(&overrides(&status.overrides, style));
     header
+}
+
+/// What the table of backends does not show of the overrides.
+fn overrides(overrides: &Overrides, style: Style) -> String {
+    let mut text = String::new();
+    if !overrides.persisted && !overrides.overrides.is_empty() {
+        let problem = overrides.problem.as_deref().unwrap_or_default();
+        let note = format!("overrides end with the process: {problem}");
+        text.push_str(&line(&[Text::new(Tone::Notable, note)], style));
+    }
+    for OverrideOf { pool, backend, .. } in overrides.overrides.iter().filter(|set| !set.exists) {
+        let backend = backend.as_ref().map_or_else(String::new, |backend| format!("/{backend}"));
+        let note = format!("there is an override for {pool}{backend}, which there is not");
+        text.push_str(&line(&[Text::new(Tone::Notable, note)], style));
+    }
+    text
 }
 
 fn failed_reload(status: &Status, style: Style) -> String {

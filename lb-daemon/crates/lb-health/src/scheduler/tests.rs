@@ -11,6 +11,8 @@ use tokio::sync::mpsc;
 
 use super::*;
 
+const MOST: usize = 256;
+
 fn target(port: u16) -> Target {
     let key = TargetKey { pool: "web".parse().unwrap(), backend: format!("b{port}").parse().unwrap() };
     Target { key, address: SocketAddr::from(([127, 0, 0, 1], port)), check: HealthCheck::new(Probe::Tcp) }
@@ -47,7 +49,7 @@ where
 
 #[tokio::test(start_paused = true)]
 async fn a_failing_backend_is_out_when_it_should_be() {
-    let scheduler = Scheduler::default();
+    let scheduler = Scheduler::new(MOST);
     let broken = tokio::time::Instant::now() + Duration::from_secs(60);
     let probe = move |_| async move {
         tokio::time::sleep(Duration::from_millis(2)).await;
@@ -67,7 +69,7 @@ async fn a_failing_backend_is_out_when_it_should_be() {
 #[tokio::test(start_paused = true)]
 async fn no_more_than_so_many_at_once_and_none_overlaps_itself() {
     const TARGETS: u16 = 1000;
-    let scheduler = Scheduler::default();
+    let scheduler = Scheduler::new(MOST);
     let under_way = Arc::new(Mutex::new((HashSet::new(), 0)));
     let most = Arc::clone(&under_way);
     let probe = move |key: Arc<ProbeKey>| {
@@ -97,7 +99,7 @@ async fn no_more_than_so_many_at_once_and_none_overlaps_itself() {
         tokio::time::sleep(Duration::from_secs(60)).await;
     })
     .await;
-    assert_eq!(most.lock().unwrap().1, Scheduler::MAX_RUNNING);
+    assert_eq!(most.lock().unwrap().1, MOST);
 }
 
 #[tokio::test(start_paused = true)]
@@ -108,7 +110,7 @@ async fn a_removed_targets_probe_ends_at_once_and_frees_its_place() {
             let _ = self.0.try_send(());
         }
     }
-    let scheduler = Scheduler::default();
+    let scheduler = Scheduler::new(MOST);
     let (ended, mut has_ended) = mpsc::channel(10);
     let (started, mut has_started) = mpsc::channel(10);
     let probe = move |key: Arc<ProbeKey>| {
@@ -136,7 +138,7 @@ async fn a_removed_targets_probe_ends_at_once_and_frees_its_place() {
 
 #[tokio::test(start_paused = true)]
 async fn a_probe_that_panics_is_no_verdict_and_is_tried_again() {
-    let scheduler = Scheduler::default();
+    let scheduler = Scheduler::new(MOST);
     let tries = Arc::new(Mutex::new(0));
     let probe = move |_| {
         let tries = Arc::clone(&tries);
@@ -160,7 +162,7 @@ async fn follows_a_real_backend_that_comes_and_goes() {
     // An address of its own, so that nobody else takes the port meanwhile.
     let listener = TcpListener::bind("127.0.3.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let scheduler = Scheduler::default();
+    let scheduler = Scheduler::new(MOST);
     scheduler.set_targets(vec![Target { address, ..check_fast(target(1)) }]);
     let (sender, mut events) = mpsc::channel(10);
     let mut running = pin!(scheduler.run(|event| sender.try_send(event).unwrap()));
