@@ -394,7 +394,7 @@ fn log_changes(old: &View, new: &View) {
         let Some(old) = before.get(pool).filter(|old| !Arc::ptr_eq(old, new)) else { continue };
         match (old.is_panic(), new.is_panic()) {
             (false, true) => {
-                tracing::error!(%pool, "too few backends of the pool are healthy: trying all of them, healthy or not");
+                tracing::error!(%pool, "too few backends of the pool are healthy: trying all of them");
             }
             (true, false) => tracing::info!(%pool, "enough backends of the pool are healthy again"),
             _ => {}
