@@ -79,6 +79,9 @@ impl Daemon {
     /// Puts the files' configuration into effect: all of it or, if anything is wrong with it, nothing.
     pub(crate) async fn reload(&self) -> Result<Reloaded, ControlError> {
         let _alone = self.changing.lock().await;
+        if self.history().readiness == Readiness::Draining {
+            return Err(ControlError::Invalid("Sluice is ending: nothing is reloaded any more".into()));
+        }
         service_manager::reloading();
         let result = self.try_reload().await;
         service_manager::ready();

@@ -250,15 +250,20 @@ impl OnWorker {
             Ok(_) => {
                 sheet.connections.add(1);
                 sheet.connect.observe(took);
-                self.runtime.connect_succeeded(pool, backend, took, now);
+                backend.observe_connect(took, now);
+                self.runtime.connect_succeeded(pool, backend);
             }
             // A backend without a port is dialled on the client's: a port that nobody listens on says nothing of the others,
             // and clients must not be able to take backends out by asking for it.
             Err(ConnectError::Refused(_)) if backend.address.port.is_none() => sheet.connect_failures.add(1),
-            Err(error @ (ConnectError::Refused(_) | ConnectError::TimedOut)) => {
-                let timed_out = matches!(error, ConnectError::TimedOut);
-                if timed_out { &sheet.connect_timeouts } else { &sheet.connect_failures }.add(1);
-                self.runtime.connect_failed(pool, backend, error, took, now);
+            Err(error @ ConnectError::Refused(_)) => {
+                sheet.connect_failures.add(1);
+                self.runtime.connect_failed(pool, backend, error, now);
+            }
+            Err(error @ ConnectError::TimedOut) => {
+                sheet.connect_timeouts.add(1);
+                backend.observe_connect(took, now);
+                self.runtime.connect_failed(pool, backend, error, now);
             }
             Err(ConnectError::NoLocalPort(_) | ConnectError::LocalResources(_)) => {}
         }

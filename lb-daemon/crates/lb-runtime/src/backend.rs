@@ -39,8 +39,8 @@ pub enum Measure {
 }
 
 impl Backend {
-    /// It took `after` to accept a connection, or that long passed without.
-    pub(crate) fn observe_connect(&self, after: Duration, now: Instant) {
+    /// It took `after` to accept a connection, or that long passed without. A refusal says nothing: it comes at once.
+    pub fn observe_connect(&self, after: Duration, now: Instant) {
         if self.measure_response == Measure::Yes {
             self.state.response().connect.observe(after, now);
         }

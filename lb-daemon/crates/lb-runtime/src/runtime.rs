@@ -198,9 +198,8 @@ impl Runtime {
         }
     }
 
-    /// A connect to `backend`, of `pool`, succeeded at `now`, `after` it was begun.
-    pub fn connect_succeeded(&self, pool: &PoolView, backend: &Backend, after: Duration, now: Instant) {
-        backend.observe_connect(after, now);
+    /// A connect to `backend`, of `pool`, succeeded.
+    pub fn connect_succeeded(&self, pool: &PoolView, backend: &Backend) {
         if backend.state.succeeded() {
             // Where all back off, the first to answer must not get everything until the others' back-offs end by themselves.
             if pool.is_panic() {
@@ -211,16 +210,8 @@ impl Runtime {
         }
     }
 
-    /// A connect to `backend`, of `pool`, failed at `now`, `after` it was begun, and it was the backend's fault.
-    pub fn connect_failed(
-        &self,
-        pool: &PoolView,
-        backend: &Backend,
-        error: &dyn Error,
-        after: Duration,
-        now: Instant,
-    ) {
-        backend.observe_connect(after, now);
+    /// A connect to `backend`, of `pool`, failed at `now`, and it was the backend's fault.
+    pub fn connect_failed(&self, pool: &PoolView, backend: &Backend, error: &dyn Error, now: Instant) {
         let policy = &pool.settings.passive_health;
         if let Some(backoff) = self.back_off(pool, backend, policy, now) {
             // At once, not with the next view: those who wait in the queue must not be sent there one after the other.
@@ -346,8 +337,16 @@ impl Control {
         let pools = config.pools.iter().map(|pool| {
             let found = discovered.remove(&pool.name).unwrap_or_default();
             let settings = with_discovered(pool.clone(), found);
-            let previous = previous.get(&pool.name).map(|pool| &***pool);
-            Arc::new(PoolView::new(settings, previous, workers, circumstances))
+            match previous.get(&pool.name) {
+                // Tables are only made for what differs: they are most of a reload's work.
+                Some(previous) if *previous.settings == settings => {
+                    previous.refreshed(circumstances).map_or_else(|| Arc::clone(previous), Arc::new)
+                }
+                previous => {
+                    let previous = previous.map(|pool| &***pool);
+                    Arc::new(PoolView::new(settings, previous, workers, circumstances))
+                }
+            }
         });
         let pools = pools.collect();
         View { snapshot: Arc::clone(&snapshot), epoch, listeners: listeners.into(), pools }

@@ -183,7 +183,7 @@ async fn a_backend_that_fails_is_left_alone_for_its_back_off() {
     let maintain = async move { maintained.maintain().await };
     let test = async {
         let lease = before.try_lease(turn(0), &tried, now()).unwrap();
-        runtime.connect_failed(&before, lease.backend(), &refused(), Duration::ZERO, now());
+        runtime.connect_failed(&before, lease.backend(), &refused(), now());
         tokio::task::yield_now().await;
         assert_eq!(runtime.view().epoch, 2);
         let picks = |n| name(&pool(&runtime).try_lease(turn(n), &tried, now()).unwrap()).to_owned();
@@ -194,22 +194,16 @@ async fn a_backend_that_fails_is_left_alone_for_its_back_off() {
         assert_eq!((picks(0), picks(1)), ("b0".into(), "b1".into()));
 
         // The other one fails too: b0 alone, then nobody is left, so that all are tried.
-        runtime.connect_failed(
-            &before,
-            before.backends().nth(1).unwrap().0,
-            &refused(),
-            Duration::ZERO,
-            now(),
-        );
+        runtime.connect_failed(&before, before.backends().nth(1).unwrap().0, &refused(), now());
         tokio::task::yield_now().await;
         assert_eq!((picks(0), picks(1)), ("b0".into(), "b0".into()));
-        runtime.connect_failed(&before, lease.backend(), &refused(), Duration::ZERO, now());
+        runtime.connect_failed(&before, lease.backend(), &refused(), now());
         tokio::task::yield_now().await;
         assert!(pool(&runtime).is_panic());
         assert_eq!((picks(0), picks(1)), ("b0".into(), "b1".into()));
 
         // One success and the pool is well again, as a whole: the one that answered first must not get everything.
-        runtime.connect_succeeded(&pool(&runtime), lease.backend(), Duration::ZERO, now());
+        runtime.connect_succeeded(&pool(&runtime), lease.backend());
         tokio::task::yield_now().await;
         assert!(!pool(&runtime).is_panic());
         assert_eq!((picks(0), picks(1)), ("b0".into(), "b1".into()));
@@ -257,7 +251,7 @@ async fn after_a_back_off_one_connection_tries_before_the_others_follow() {
     let runtime = start(config(&[(1, None), (1, None)]));
     let before = pool(&runtime);
     let b0 = Arc::clone(before.try_lease(turn(0), &Tried::default(), now()).unwrap().backend());
-    runtime.connect_failed(&before, &b0, &refused(), Duration::ZERO, now());
+    runtime.connect_failed(&before, &b0, &refused(), now());
     tokio::time::advance(BACKOFF).await;
     runtime.refresh(&runtime.control(), now());
     let pool = pool(&runtime);
@@ -268,14 +262,14 @@ async fn after_a_back_off_one_connection_tries_before_the_others_follow() {
     drop(trial); // without a word on how it went
     let trial = take(0);
     assert_eq!((name(&trial), name(&take(0))), ("b0", "b1"));
-    runtime.connect_succeeded(&pool, trial.backend(), Duration::ZERO, now());
+    runtime.connect_succeeded(&pool, trial.backend());
     assert_eq!((name(&take(0)), name(&take(0))), ("b0", "b0"));
 
-    runtime.connect_failed(&pool, &b0, &refused(), Duration::ZERO, now());
+    runtime.connect_failed(&pool, &b0, &refused(), now());
     tokio::time::advance(2 * BACKOFF).await;
     runtime.refresh(&runtime.control(), now());
     let trial = take(0);
-    runtime.connect_failed(&pool, trial.backend(), &refused(), Duration::ZERO, now());
+    runtime.connect_failed(&pool, trial.backend(), &refused(), now());
     runtime.refresh(&runtime.control(), now());
     let view = runtime.view();
     let picks = (0..4).map(|n| {
@@ -292,12 +286,12 @@ async fn a_back_off_holds_for_the_queue_before_the_next_view() {
     let lease = pool.try_lease(turn(0), &Tried::default(), now()).unwrap();
     let other = pool.try_lease(turn(1), &Tried::default(), now()).unwrap();
     let mut waiting = pool.wait(&Tried::default()).unwrap();
-    runtime.connect_failed(&pool, lease.backend(), &refused(), Duration::ZERO, now());
+    runtime.connect_failed(&pool, lease.backend(), &refused(), now());
     drop(lease);
     assert!(granted(&mut waiting).await.is_none());
 
     // Once the view has it that everybody backs off, everybody is tried.
-    runtime.connect_failed(&pool, other.backend(), &refused(), Duration::ZERO, now());
+    runtime.connect_failed(&pool, other.backend(), &refused(), now());
     runtime.refresh(&runtime.control(), now());
     assert!(granted(&mut waiting).await.is_some());
 }
@@ -455,7 +449,7 @@ async fn no_more_back_off_than_may_at_once() {
     let runtime = start(config);
     let pool = pool(&runtime);
     for (backend, _) in pool.backends() {
-        runtime.connect_failed(&pool, backend, &refused(), Duration::ZERO, now());
+        runtime.connect_failed(&pool, backend, &refused(), now());
     }
     runtime.refresh(&runtime.control(), now());
     assert_eq!(turns(&runtime, 4), ["b2", "b3", "b2", "b3"]);
