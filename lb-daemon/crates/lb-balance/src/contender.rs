@@ -8,7 +8,7 @@ use crate::{BackendIndex, Candidates};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Contender {
     pub(crate) backend: BackendIndex,
-    weight: u32,
+    pub(crate) weight: u32,
     in_flight: u32,
 }
 

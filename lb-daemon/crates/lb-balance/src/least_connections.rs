@@ -3,8 +3,9 @@
 use crate::contender::Contender;
 use crate::{BackendIndex, Candidates, Member};
 
-/// The member with the fewest connections in proportion to its weight, the new one counted in, so that of two idle
-/// members the heavier comes first. Equals take turns.
+/// The member with the fewest connections in proportion to its weight, the new one counted in. Equals take turns, and so
+/// do members without connections, these as often as their weights say: else the heaviest of them would get all
+/// connections for as long as each ends before the next comes.
 #[derive(Debug)]
 pub struct LeastConnections {
     members: Box<[(BackendIndex, u32)]>,
@@ -16,16 +17,38 @@ impl LeastConnections {
         Self { members: members.iter().map(|member| (member.index, member.weight)).collect() }
     }
 
-    /// The usable member with the least load; where several have it, the first from place `count` on.
+    /// The usable member with the least load; where several have it, the one whose turn `count` is.
     pub fn pick(&self, count: u32, candidates: &impl Candidates) -> Option<BackendIndex> {
         let start = (count as usize).checked_rem(self.members.len())?;
         let (before, after) = self.members.split_at_checked(start)?;
-        after
-            .iter()
-            .chain(before)
-            .filter(|(backend, _)| candidates.usable(*backend))
-            .map(|&(backend, weight)| Contender::new(backend, weight, candidates))
-            .min_by(Contender::compare_load) // keeps the first of equals
-            .map(|contender| contender.backend)
+        let usable = |&&(backend, _): &&(BackendIndex, u32)| candidates.usable(backend);
+        let contender =
+            |&(backend, weight): &(BackendIndex, u32)| Contender::new(backend, weight, candidates);
+        let idle = self.members.iter().filter(usable).map(contender).filter(Contender::is_idle);
+        pick_idle(count, idle).or_else(|| {
+            let all = after.iter().chain(before).filter(usable).map(contender);
+            // Keeps the first of equals.
+            all.min_by(Contender::compare_load).map(|contender| contender.backend)
+        })
     }
+}
+
+/// The one of several whose turn it is, by weight.
+fn pick_idle(count: u32, mut idle: impl Iterator<Item = Contender> + Clone) -> Option<BackendIndex> {
+    let first = idle.clone().next()?;
+    let (members, total) =
+        idle.clone().fold((0, 0u64), |(members, total), each| (members + 1, total + u64::from(each.weight)));
+    if idle.clone().all(|each| each.weight == first.weight) {
+        return idle.nth(count as usize % members).map(|each| each.backend);
+    }
+    // Multiples of the golden ratio spread evenly over an interval, however few they are (Knuth, TAOCP 3, 6.4).
+    let spread = u64::from(count).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut point = (u128::from(spread) * u128::from(total)) >> 64;
+    for each in idle {
+        match point.checked_sub(u128::from(each.weight)) {
+            Some(rest) => point = rest,
+            None => return Some(each.backend),
+        }
+    }
+    None
 }

@@ -26,7 +26,7 @@ pub use least_response_time::LeastResponseTime;
 pub use maglev::Maglev;
 pub use random::TwoChoices;
 pub use round_robin::RoundRobin;
-pub use tiers::{Capacity, Load, TierMember, share_load, spread};
+pub use tiers::{Capacity, Load, TierMember, share_load, spread, suffices};
 
 /// A backend's place in its pool, in configuration order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

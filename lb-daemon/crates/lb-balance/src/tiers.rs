@@ -59,6 +59,11 @@ pub fn share_load(tiers: &[Capacity]) -> Vec<Load> {
     sums.map(|sum| sum * Load::ALL.0 / most).map(|sum| Load(sum - mem::replace(&mut before, sum))).collect()
 }
 
+/// Whether the tiers together have the capacity for everything.
+pub fn suffices(tiers: &[Capacity]) -> bool {
+    tiers.iter().map(|tier| tier.health().0).fold(0, u64::saturating_add) >= Load::ALL.0
+}
+
 /// A member of a tier that may take new connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TierMember {

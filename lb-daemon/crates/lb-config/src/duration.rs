@@ -6,19 +6,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use lb_model::DurationText;
+
 /// Longest duration that is accepted: what is meant to be forever has a word of its own, and adding this to any clock is safe.
 pub(crate) const MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
-/// The units, largest first, with their length in nanoseconds.
-const UNITS: [(&str, u64); 7] = [
-    ("d", 86_400_000_000_000),
-    ("h", 3_600_000_000_000),
-    ("m", 60_000_000_000),
-    ("s", 1_000_000_000),
-    ("ms", 1_000_000),
-    ("us", 1_000),
-    ("ns", 1),
-];
 
 /// A duration in its text form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +59,7 @@ impl FromStr for Period {
             if unit.is_empty() {
                 return Err(InvalidDuration::NoUnit(number.into()));
             }
-            let (_, length) = UNITS
+            let (_, length) = DurationText::UNITS
                 .into_iter()
                 .find(|&(name, _)| name == unit)
                 .ok_or_else(|| InvalidDuration::UnknownUnit(unit.into()))?;
@@ -83,20 +74,7 @@ impl FromStr for Period {
 
 impl fmt::Display for Period {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut rest = self.0.as_nanos();
-        if rest == 0 {
-            return f.write_str("0s");
-        }
-        let mut gap = "";
-        for (unit, length) in UNITS {
-            let count = rest / u128::from(length);
-            rest %= u128::from(length);
-            if count > 0 {
-                write!(f, "{gap}{count}{unit}")?;
-                gap = " ";
-            }
-        }
-        Ok(())
+        DurationText(self.0).fmt(f)
     }
 }
 

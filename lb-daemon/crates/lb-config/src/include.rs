@@ -1,5 +1,6 @@
 //! Files: the main one, and those that its `include` names.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -96,6 +97,31 @@ pub(crate) fn included(
         }
     }
     sources
+}
+
+/// Where the main file and what it includes are, or may come to be: the directory of the file itself, and for each pattern
+/// the one in which its first wildcard, or else its file, is. Those of links' targets count too.
+pub(crate) fn directories(documents: &[Document<'_>], main_path: &Path) -> BTreeSet<PathBuf> {
+    let directory = |path: &Path| match path.parent() {
+        Some(parent) if parent != Path::new("") => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    let main = directory(main_path);
+    let patterns = documents.iter().flat_map(|document| document.raw.include.iter().flatten());
+    let included = patterns.map(|pattern| {
+        let fixed: PathBuf = Path::new(&pattern.value)
+            .components()
+            .take_while(|part| {
+                let part = part.as_os_str().to_string_lossy();
+                Pattern::escape(&part) == part
+            })
+            .collect();
+        let fixed = main.join(fixed);
+        if Pattern::escape(&pattern.value) == pattern.value { directory(&fixed) } else { fixed }
+    });
+    let mut directories: BTreeSet<_> = included.chain([main.clone()]).collect();
+    directories.extend(main_path.canonicalize().ok().map(|target| directory(&target)));
+    directories
 }
 
 /// The paths that `pattern` matches. A pattern without wildcards stands for its path, there or not.

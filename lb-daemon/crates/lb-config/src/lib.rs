@@ -29,6 +29,7 @@ mod text;
 mod tree;
 mod wording;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use lb_model::Config;
@@ -49,8 +50,9 @@ pub struct Loaded {
     pub config: Config,
     /// What is legal but probably not meant, in file order.
     pub warnings: Vec<Diagnostic>,
-    /// The files that it comes from, the main file first; none if it was parsed from a text.
-    pub files: Vec<PathBuf>,
+    /// The directories of the files that it comes from, and those in which its `include` looks for others; none if it was
+    /// parsed from a text. Not all of them need be there.
+    pub directories: BTreeSet<PathBuf>,
 }
 
 /// Reads the file at `path` and the files that it includes. `env` looks environment variables up.
@@ -64,9 +66,7 @@ pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded,
     documents.extend(included.iter().map(|(_, source)| Document::read(source, env, &mut problems)));
     let config = convert::config(&documents, &mut problems);
 
-    let files =
-        std::iter::once(path.to_owned()).chain(included.iter().map(|(path, _)| path.clone())).collect();
-    finish(config, problems, files)
+    finish(config, problems, include::directories(&documents, path))
 }
 
 /// Reads one text, called `name` in messages, which may not include files.
@@ -78,14 +78,18 @@ pub fn parse(name: &str, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Re
         problems.error(document.diagnostic(span, "a configuration that is not a file cannot include files"));
     }
     let config = convert::config(&[document], &mut problems);
-    finish(config, problems, Vec::new())
+    finish(config, problems, BTreeSet::new())
 }
 
 /// The result of reading: a configuration exists exactly when there are no errors.
-fn finish(config: Option<Config>, problems: Problems, files: Vec<PathBuf>) -> Result<Loaded, ConfigErrors> {
+fn finish(
+    config: Option<Config>,
+    problems: Problems,
+    directories: BTreeSet<PathBuf>,
+) -> Result<Loaded, ConfigErrors> {
     let warnings = problems.finish()?;
     let config = config.expect("what was not converted was reported");
-    Ok(Loaded { config, warnings, files })
+    Ok(Loaded { config, warnings, directories })
 }
 
 #[cfg(test)]

@@ -27,8 +27,7 @@ use crate::record::{Common, Record};
 pub struct TcpProxy {
     name: ListenerName,
     slot: ListenerSlot,
-    /// Whose sockets it has taken over, for views that do not have it yet.
-    former: Option<ListenerSlot>,
+    former: Option<Former>,
     runtime: Arc<Runtime>,
     metrics: Arc<PerWorker<ListenerSheet>>,
 }
@@ -47,8 +46,18 @@ impl TcpProxy {
         runtime: Arc<Runtime>,
         metrics: Arc<PerWorker<ListenerSheet>>,
     ) -> Self {
-        Self { former: Some(runtime.slot(former)), ..Self::new(name, runtime, metrics) }
+        let generation = runtime.view().snapshot.generation;
+        let former = Former { slot: runtime.slot(former), until_after: generation };
+        Self { former: Some(former), ..Self::new(name, runtime, metrics) }
     }
+}
+
+/// Whose sockets a service has taken over, and until when that one's settings hold for them: for as long as views have the
+/// configuration of that moment.
+#[derive(Debug, Clone, Copy)]
+struct Former {
+    slot: ListenerSlot,
+    until_after: u64,
 }
 
 impl MakeService for TcpProxy {
@@ -71,7 +80,7 @@ impl MakeService for TcpProxy {
 struct OnWorker {
     name: ListenerName,
     slot: ListenerSlot,
-    former: Option<ListenerSlot>,
+    former: Option<Former>,
     runtime: Arc<Runtime>,
     metrics: Arc<PerWorker<ListenerSheet>>,
     /// For the pool that the last connection was for.
@@ -140,7 +149,8 @@ impl OnWorker {
     }
 
     fn find<'v>(&self, view: &'v View) -> Option<(&'v Arc<Listener>, &'v Arc<PoolView>)> {
-        let listener = view.listener(self.slot).or_else(|| view.listener(self.former?))?;
+        let former = self.former.filter(|former| view.snapshot.generation <= former.until_after);
+        let listener = view.listener(former.map_or(self.slot, |former| former.slot))?;
         Some((listener, view.pool(listener.pool)?))
     }
 

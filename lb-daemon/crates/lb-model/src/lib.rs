@@ -10,6 +10,7 @@ mod address;
 mod admin;
 mod config;
 mod discovery;
+mod duration;
 mod health;
 mod listener;
 mod name;
@@ -22,6 +23,7 @@ pub use address::{BackendAddress, Bind, BindHost, InvalidAddress, InvalidPortRan
 pub use admin::{Admin, AdminSocket, AdminTcp, AdminTls};
 pub use config::{Config, Global, Log, LogFormat, LogLevel, MaxConnections, Watch, Workers};
 pub use discovery::{Discovery, DiscoveryQuery, DiscoverySettings, IpFamilies};
+pub use duration::DurationText;
 pub use health::{
     BodyMatch, DnsName, DnsProbe, ExecProbe, HealthCheck, HttpHost, HttpMethod, HttpPath, HttpProbe,
     InvalidJitter, InvalidProbeText, InvalidRecordType, InvalidStatusRanges, Jitter, Probe, RecordType,

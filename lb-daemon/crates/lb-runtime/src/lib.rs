@@ -22,4 +22,4 @@ pub use passive::{Passive, Room};
 pub use plan::{Change, ChangeKind, Plan, PoolChange};
 pub use queue::{NoPlace, Waiting};
 pub use runtime::{Discovered, Runtime, UnknownTarget};
-pub use view::{BackendView, ListenerSlot, NoLease, PoolView, Snapshot, Tried, View};
+pub use view::{BackendView, ListenerSlot, NoLease, PoolView, SLOW_START_STEPS, Snapshot, Tried, View};

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use lb_balance::{Capacity, Load, TierMember, share_load, spread};
+use lb_balance::{Capacity, Load, TierMember, share_load, spread, suffices};
 use lb_model::{Pool, Zones};
 
 /// One backend at one moment.
@@ -57,6 +57,8 @@ pub(crate) struct Membership {
     pub(crate) standings: Box<[Standing]>,
     /// In proportion to each other; 0 gets none.
     pub(crate) weights: Box<[u32]>,
+    /// The weights of those on standby, for connections that none of the others takes.
+    pub(crate) reserve: Box<[u32]>,
     /// Too few are healthy, so that health is ignored.
     pub(crate) panic: bool,
 }
@@ -87,14 +89,18 @@ impl Membership {
                 if takes { scaled(situation, situations) } else { 0 }
             })
             .collect();
-        let shares = match settings.zones {
-            Zones::Ignore => shares,
-            Zones::PreferLocal => over_zones(situations, shares),
+        let preferred = match settings.zones {
+            Zones::Ignore => shares.clone(),
+            Zones::PreferLocal => over_zones(situations, shares.clone()),
         };
-        let weights: Box<[u32]> = over_tiers(situations, &shares).into();
+        let weights: Box<[u32]> = over_tiers(situations, &preferred).into();
+        // As if those that get connections were not there.
+        let left: Vec<_> =
+            shares.iter().zip(&weights).map(|(&share, &w)| if w > 0 { 0 } else { share }).collect();
+        let reserve = over_tiers(situations, &left).into();
         let standings =
             situations.iter().zip(&weights).map(|(situation, &weight)| standing(situation, weight));
-        Self { standings: standings.collect(), weights, panic }
+        Self { standings: standings.collect(), weights, reserve, panic }
     }
 }
 
@@ -127,6 +133,19 @@ fn over_tiers(situations: &[Situation], shares: &[u32]) -> Vec<u32> {
     spread(&members, &loads)
 }
 
+/// What each tier can do, best first.
+fn tier_capacities(situations: &[Situation], takes: impl Fn(&Situation) -> bool) -> Vec<Capacity> {
+    let of_tier = |tier: u8| situations.iter().filter(move |situation| situation.tier == tier);
+    let weight = |situation: &Situation| u64::from(situation.weight);
+    tiers(situations)
+        .into_iter()
+        .map(|tier| Capacity {
+            usable: of_tier(tier).filter(|situation| takes(situation)).map(weight).sum(),
+            total: of_tier(tier).map(weight).sum(),
+        })
+        .collect()
+}
+
 fn tiers(situations: &[Situation]) -> BTreeSet<u8> {
     situations.iter().map(|situation| situation.tier).collect()
 }
@@ -150,11 +169,12 @@ fn loads<'a>(count: usize, members: impl Iterator<Item = (usize, &'a Situation, 
 }
 
 /// Whether so few of those that could be used are healthy that health is ignored. Where none could be used, there is
-/// nothing to panic for.
+/// nothing to panic for; where the tiers that are left can carry everything, neither (as in Envoy).
 fn is_panic(settings: &Pool, situations: &[Situation]) -> bool {
     let enabled = situations.iter().filter(|situation| situation.is_enabled()).count();
     let usable = situations.iter().filter(|situation| situation.is_usable()).count();
-    enabled > 0 && (usable == 0 || usable * 100 < enabled * usize::from(settings.panic_threshold.get()))
+    let few = usable == 0 || usable * 100 < enabled * usize::from(settings.panic_threshold.get());
+    enabled > 0 && few && !suffices(&tier_capacities(situations, Situation::is_usable))
 }
 
 /// A backend's weight as far as slow start has got. The steps are only counted in while some backend is starting.

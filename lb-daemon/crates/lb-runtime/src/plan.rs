@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Display};
+use std::time::Duration;
 
 use lb_balance::BackendIndex;
 use lb_model::{
-    Admin, Backend, BackendAddress, BackendName, Bind, Config, Discovery, Global, Listener, Log, Pool,
+    Admin, AdminSocket, Backend, BackendAddress, BackendName, Bind, Config, Discovery, DurationText, Global,
+    Listener, Log, MaxConnections, Pool, Watch, Workers, Zones,
 };
 
+use crate::runtime::StartedWith;
 use crate::view::{PoolView, View};
 
 /// What a reload changes.
@@ -63,12 +66,12 @@ impl Plan {
         *self == Self::default()
     }
 
-    pub(crate) fn between(old: &View, new: &View) -> Self {
+    pub(crate) fn between(old: &View, new: &View, started_with: &StartedWith) -> Self {
         let (before, after) = (&old.snapshot.config, &new.snapshot.config);
         let mut plan = Self::default();
         compare_global(&before.global, &after.global, &mut plan);
         compare_log(&before.log, &after.log, &mut plan);
-        compare_admin(&before.admin, &after.admin, &mut plan);
+        compare_fixed(started_with, after, &mut plan);
         let named =
             |config: &Config| by_name(config.listeners.iter().map(|l| (l.name.to_string(), l.clone())));
         plan.listeners = changes(&named(before), &named(after), |before_listener, after_listener| {
@@ -136,13 +139,29 @@ impl Differences {
         self.shown(name, before, after, ToString::to_string)
     }
 
-    fn debug<T: PartialEq + Debug>(self, name: &str, before: &T, after: &T) -> Self {
+    /// For words that are written in lower case.
+    fn word<T: PartialEq + Debug>(self, name: &str, before: &T, after: &T) -> Self {
         self.shown(name, before, after, |value| format!("{value:?}").to_lowercase())
     }
 
-    fn optional<T: PartialEq + Debug>(self, name: &str, before: &Option<T>, after: &Option<T>) -> Self {
+    fn duration(self, name: &str, before: &Duration, after: &Duration) -> Self {
+        self.shown(name, before, after, |value| DurationText(*value).to_string())
+    }
+
+    fn duration_or_off(self, name: &str, before: &Option<Duration>, after: &Option<Duration>) -> Self {
+        self.optional(name, "off", &before.map(DurationText), &after.map(DurationText))
+    }
+
+    /// `none` is what stands for no value.
+    fn optional<T: PartialEq + Display>(
+        self,
+        name: &str,
+        none: &str,
+        before: &Option<T>,
+        after: &Option<T>,
+    ) -> Self {
         self.shown(name, before, after, |value| {
-            value.as_ref().map_or_else(|| "none".to_owned(), |value| format!("{value:?}"))
+            value.as_ref().map_or_else(|| none.to_owned(), ToString::to_string)
         })
     }
 
@@ -156,55 +175,76 @@ impl Differences {
 }
 
 fn compare_global(before: &Global, after: &Global, plan: &mut Plan) {
-    let Global { workers, max_connections, drain_timeout, hash_seed, zone, state_dir, watch, nameservers } =
-        before;
+    let Global {
+        workers: _,
+        max_connections,
+        drain_timeout,
+        hash_seed,
+        zone,
+        state_dir: _,
+        watch,
+        nameservers,
+    } = before;
     plan.global = Differences::new()
-        .debug("max_connections", max_connections, &after.max_connections)
-        .debug("drain_timeout", drain_timeout, &after.drain_timeout)
+        .shown("max_connections", max_connections, &after.max_connections, |max| match max {
+            MaxConnections::Auto => "auto".into(),
+            MaxConnections::Count(count) => count.to_string(),
+        })
+        .duration("drain_timeout", drain_timeout, &after.drain_timeout)
         .plain("hash_seed", hash_seed, &after.hash_seed)
-        .optional("zone", zone, &after.zone)
-        .debug("watch", watch, &after.watch)
-        .debug("nameservers", nameservers, &after.nameservers)
+        .optional("zone", "none", zone, &after.zone)
+        .shown("watch", watch, &after.watch, |watch| (*watch == Watch::On).to_string())
+        .shown("nameservers", nameservers, &after.nameservers, |servers| {
+            let servers: Vec<_> = servers.iter().map(ToString::to_string).collect();
+            if servers.is_empty() { "those of /etc/resolv.conf".into() } else { servers.join(" ") }
+        })
         .0;
-    let restart = Differences::new().debug("workers", workers, &after.workers).optional(
-        "state_dir",
-        state_dir,
-        &after.state_dir,
-    );
-    plan.needs_restart.extend(restart.0);
+}
+
+/// Against what the process has started with, whatever reloads there were since.
+fn compare_fixed(before: &StartedWith, after: &Config, plan: &mut Plan) {
+    let StartedWith { workers, state_dir, admin: Admin { socket, tcp } } = before;
+    plan.needs_restart = Differences::new()
+        .shown("workers", workers, &after.global.workers, |workers| match workers {
+            Workers::Auto => "auto".into(),
+            Workers::Count(count) => count.to_string(),
+        })
+        .shown("state_dir", state_dir, &after.global.state_dir, |path| {
+            path.as_ref().map_or_else(|| "none".into(), |path| path.display().to_string())
+        })
+        .shown("admin.socket", socket, &after.admin.socket, |socket| match socket {
+            AdminSocket::Default => "the default".into(),
+            AdminSocket::Path(path) => path.display().to_string(),
+            AdminSocket::Off => "off".into(),
+        })
+        .unshown("admin.tcp", tcp, &after.admin.tcp)
+        .0;
 }
 
 fn compare_log(before: &Log, after: &Log, plan: &mut Plan) {
     let Log { level, format, access } = before;
     let differences = Differences::new()
-        .debug("log.level", level, &after.level)
-        .debug("log.format", format, &after.format)
+        .word("log.level", level, &after.level)
+        .word("log.format", format, &after.format)
         .plain("log.access", access, &after.access);
     plan.global.extend(differences.0);
 }
 
-fn compare_admin(before: &Admin, after: &Admin, plan: &mut Plan) {
-    let Admin { socket, tcp } = before;
-    let differences =
-        Differences::new().debug("admin.socket", socket, &after.socket).unshown("admin.tcp", tcp, &after.tcp);
-    plan.needs_restart.extend(differences.0);
-}
-
 fn compare_listeners(before: &Listener, old: &Config, after: &Listener, new: &Config) -> Vec<String> {
-    let Listener { name: _, bind, protocol, pool, max_connections, idle_timeout, keepalive, access } = before;
+    let Listener { name: _, bind, protocol, pool: _, max_connections, idle_timeout, keepalive, access } =
+        before;
     let pool_name = |config: &Config, listener: &Listener| {
         config.pool(listener.pool).map(|pool| pool.name.to_string()).unwrap_or_default()
     };
-    let _ = pool;
     Differences::new()
         .shown("bind", bind, &after.bind, |bind| {
             bind.iter().map(Bind::to_string).collect::<Vec<_>>().join(" ")
         })
-        .debug("protocol", protocol, &after.protocol)
+        .word("protocol", protocol, &after.protocol)
         .plain("pool", &pool_name(old, before), &pool_name(new, after))
-        .optional("max_connections", max_connections, &after.max_connections)
-        .optional("idle_timeout", idle_timeout, &after.idle_timeout)
-        .optional("keepalive", keepalive, &after.keepalive)
+        .optional("max_connections", "no limit", max_connections, &after.max_connections)
+        .duration_or_off("idle_timeout", idle_timeout, &after.idle_timeout)
+        .duration_or_off("keepalive", keepalive, &after.keepalive)
         .unshown("allow or deny", access, &after.access)
         .0
 }
@@ -230,18 +270,21 @@ fn compare_pools(before: &Pool, after: &Pool) -> Vec<String> {
         if names.is_empty() { "none".to_owned() } else { names.join(" ") }
     };
     Differences::new()
-        .debug("balance", balance, &after.balance)
+        .shown("balance", balance, &after.balance, |balance| balance.label().into())
         .shown("discovers", discover, &after.discover, names)
         .unshown("discovery", discovery, &after.discovery)
-        .debug("connect_timeout", connect_timeout, &after.connect_timeout)
+        .duration("connect_timeout", connect_timeout, &after.connect_timeout)
         .plain("connect_tries", connect_tries, &after.connect_tries)
-        .optional("keepalive", keepalive, &after.keepalive)
-        .debug("queue.limit", &queue.limit, &after.queue.limit)
-        .debug("queue.timeout", &queue.timeout, &after.queue.timeout)
+        .duration_or_off("keepalive", keepalive, &after.keepalive)
+        .plain("queue.limit", &queue.limit, &after.queue.limit)
+        .duration("queue.timeout", &queue.timeout, &after.queue.timeout)
         .unshown("passive_health", passive_health, &after.passive_health)
-        .optional("slow_start", slow_start, &after.slow_start)
+        .duration_or_off("slow_start", slow_start, &after.slow_start)
         .plain("panic_threshold", panic_threshold, &after.panic_threshold)
-        .debug("zones", zones, &after.zones)
+        .shown("zones", zones, &after.zones, |zones| match zones {
+            Zones::Ignore => "ignore".into(),
+            Zones::PreferLocal => "prefer_local".into(),
+        })
         .unshown("backends", backends, &after.backends)
         .0
 }
@@ -251,9 +294,9 @@ fn compare_backends(before: &Backend, after: &Backend) -> Vec<String> {
     Differences::new()
         .plain("address", address, &after.address)
         .plain("weight", &weight.0, &after.weight.0)
-        .optional("max_connections", max_connections, &after.max_connections)
+        .optional("max_connections", "no limit", max_connections, &after.max_connections)
         .plain("tier", tier, &after.tier)
-        .optional("zone", zone, &after.zone)
+        .optional("zone", "none", zone, &after.zone)
         .unshown("health_check", health_check, &after.health_check)
         .0
 }

@@ -2,16 +2,19 @@
 
 use std::collections::{HashMap, HashSet};
 use std::error::Error;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
 use lb_model::{
-    Backend as BackendSettings, BackendName, Config, ListenerName, PassiveHealth, Percent, Pool, PoolName,
+    Admin, Backend as BackendSettings, BackendName, Config, ListenerName, PassiveHealth, Percent, Pool,
+    PoolName, Workers,
 };
 use tokio::sync::Notify;
 
 use crate::backend::{Backend, Health};
+use crate::membership::Standing;
 use crate::overrides::{OverrideChange, OverrideTarget, Overrides};
 use crate::passive::Room;
 use crate::plan::Plan;
@@ -28,6 +31,15 @@ pub struct Runtime {
     /// Whoever sends a backend of a pool with a cap on that into a back-off holds this lock.
     ejection: Mutex<()>,
     workers: usize,
+    started_with: StartedWith,
+}
+
+/// Settings that take effect at the start only.
+#[derive(Debug, Clone)]
+pub(crate) struct StartedWith {
+    pub(crate) workers: Workers,
+    pub(crate) state_dir: Option<PathBuf>,
+    pub(crate) admin: Admin,
 }
 
 /// What only those who make views need.
@@ -35,6 +47,8 @@ pub struct Runtime {
 struct Control {
     overrides: Overrides,
     slots: HashMap<ListenerName, ListenerSlot>,
+    /// Backends that are in no view any more, but may have connections.
+    retired: Vec<Arc<Backend>>,
     snapshots: Vec<Weak<Snapshot>>,
 }
 
@@ -45,7 +59,7 @@ pub type Discovered = HashMap<PoolName, Vec<BackendSettings>>;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnknownTarget {
     /// The configuration has no such pool.
-    #[error("there is no pool \"{pool}\"; there are {}", list(.known))]
+    #[error("there is no pool \"{pool}\"; known: {}", list(.known))]
     Pool {
         /// The pool.
         pool: PoolName,
@@ -53,7 +67,7 @@ pub enum UnknownTarget {
         known: Vec<PoolName>,
     },
     /// The pool has no such backend.
-    #[error("pool \"{pool}\" has no backend \"{backend}\"; it has {}", list(.known))]
+    #[error("pool \"{pool}\" has no backend \"{backend}\"; known: {}", list(.known))]
     Backend {
         /// The pool.
         pool: PoolName,
@@ -83,6 +97,11 @@ impl Runtime {
         now: Instant,
     ) -> Self {
         let mut control = Control { overrides, ..Control::default() };
+        let started_with = StartedWith {
+            workers: config.global.workers,
+            state_dir: config.global.state_dir.clone(),
+            admin: config.admin.clone(),
+        };
         let view = control.view_of(config, discovered, None, workers, now);
         for pool in &view.pools {
             pool.note_usable(control.circumstances(&view.snapshot, now), None);
@@ -94,6 +113,7 @@ impl Runtime {
             control: Mutex::new(control),
             ejection: Mutex::default(),
             workers,
+            started_with,
         }
     }
 
@@ -116,7 +136,7 @@ impl Runtime {
         for pool in &view.pools {
             pool.adopt_settings();
         }
-        self.publish(&control, view, now);
+        self.publish(&mut control, view, now);
     }
 
     /// What [`apply`](Self::apply) would change.
@@ -125,12 +145,12 @@ impl Runtime {
         // On a copy: nothing of a plan may be left behind.
         let mut control = self.control().clone_for_plan();
         let new = control.view_of(config, discovered, Some(&old), self.workers, now);
-        Plan::between(&old, &new)
+        Plan::between(&old, &new, &self.started_with)
     }
 
     /// The names of some pools have other answers from now on.
     pub fn discovered(&self, mut discovered: Discovered, now: Instant) {
-        let control = self.control();
+        let mut control = self.control();
         let old = self.view.load_full();
         let circumstances = control.circumstances(&old.snapshot, now);
         let pools = old.pools.iter().map(|pool| {
@@ -151,7 +171,7 @@ impl Runtime {
             return;
         }
         let (snapshot, listeners) = (Arc::clone(&old.snapshot), old.listeners.clone());
-        self.publish(&control, View { snapshot, epoch: old.epoch + 1, listeners, pools }, now);
+        self.publish(&mut control, View { snapshot, epoch: old.epoch + 1, listeners, pools }, now);
     }
 
     /// Changes an override; the view that comes of it is published already when this returns.
@@ -173,13 +193,19 @@ impl Runtime {
             find(&self.view(), target)?;
         }
         control.overrides.change(target, change, at);
-        self.refresh(&control, now);
+        self.refresh(&mut control, now);
         Ok(())
     }
 
     /// All overrides.
     pub fn overrides(&self) -> Overrides {
         self.control().overrides.clone()
+    }
+
+    /// Backends that were removed, from pools that there still are, and have connections.
+    pub fn retired(&self) -> Vec<Arc<Backend>> {
+        let has_connections = |backend: &&Arc<Backend>| backend.state.in_flight() > 0;
+        self.control().retired.iter().filter(has_connections).cloned().collect()
     }
 
     /// Snapshots that somebody still holds: the current one, and for a moment those before.
@@ -191,9 +217,10 @@ impl Runtime {
     pub fn health_changed(&self, pool: &PoolName, backend: &BackendName, health: Health) {
         let view = self.view();
         let pool = view.pools.iter().find(|view| view.settings.name == *pool);
-        let backend = pool.and_then(|pool| pool.backends().find(|(held, _)| held.name == *backend));
-        if let Some((backend, _)) = backend {
-            backend.state.set_health(health);
+        let view = pool.and_then(|pool| pool.backend_views().find(|view| view.backend.name == *backend));
+        // A late word on one that is not checked any more would hold for ever.
+        if let Some(view) = view.filter(|view| view.settings.health_check.is_some()) {
+            view.backend.state.set_health(health);
             self.changed.notify_one();
         }
     }
@@ -244,7 +271,7 @@ impl Runtime {
     pub async fn maintain(&self) {
         loop {
             let now = tokio::time::Instant::now();
-            self.refresh(&self.control(), now.into_std());
+            self.refresh(&mut self.control(), now.into_std());
             let ends = self.view().pools.iter().filter_map(|pool| pool.next_change(now.into_std())).min();
             match ends {
                 Some(ends) => {
@@ -257,7 +284,7 @@ impl Runtime {
     }
 
     /// Publishes a new view if at `now` a pool is not as the current one has it.
-    fn refresh(&self, control: &Control, now: Instant) {
+    fn refresh(&self, control: &mut Control, now: Instant) {
         let old = self.view.load_full();
         let circumstances = control.circumstances(&old.snapshot, now);
         let mut changed = false;
@@ -281,11 +308,12 @@ impl Runtime {
         }
     }
 
-    fn publish(&self, control: &Control, view: View, now: Instant) {
+    fn publish(&self, control: &mut Control, view: View, now: Instant) {
         let old = self.view.load_full();
         log_changes(&old, &view);
         let view = Arc::new(view);
         self.view.store(Arc::clone(&view));
+        control.retire(&old, &view);
         for pool in &view.pools {
             pool.note_usable(control.circumstances(&view.snapshot, now), Some(now));
         }
@@ -352,6 +380,23 @@ impl Control {
         View { snapshot: Arc::clone(&snapshot), epoch, listeners: listeners.into(), pools }
     }
 
+    /// Has nobody sent from a pool's queue to a backend that the pool has no more, and remembers it for as long as it has
+    /// connections.
+    fn retire(&mut self, old: &View, new: &View) {
+        self.retired.retain(|backend| backend.state.in_flight() > 0);
+        for old in &old.pools {
+            let same = |new: &&Arc<PoolView>| new.settings.name == old.settings.name;
+            let Some(new) = new.pools.iter().find(same).filter(|new| !Arc::ptr_eq(old, new)) else {
+                continue;
+            };
+            let stays: HashSet<_> = new.backends().map(|(backend, _)| Arc::as_ptr(&backend.state)).collect();
+            for (backend, _) in old.backends().filter(|(b, _)| !stays.contains(&Arc::as_ptr(&b.state))) {
+                backend.state.set_eligible(false);
+                self.retired.push(Arc::clone(backend));
+            }
+        }
+    }
+
     fn slot(&mut self, name: &ListenerName) -> ListenerSlot {
         let next = ListenerSlot(self.slots.len());
         *self.slots.entry(name.clone()).or_insert(next)
@@ -362,7 +407,7 @@ impl Control {
     }
 
     fn clone_for_plan(&self) -> Self {
-        Self { overrides: self.overrides.clone(), slots: self.slots.clone(), snapshots: Vec::new() }
+        Self { overrides: self.overrides.clone(), slots: self.slots.clone(), ..Self::default() }
     }
 }
 
@@ -398,11 +443,25 @@ fn log_changes(old: &View, new: &View) {
             (true, false) => tracing::info!(%pool, "enough backends of the pool are healthy again"),
             _ => {}
         }
-        let eligible: HashMap<_, _> =
-            old.backends().map(|(backend, eligible)| (&backend.name, eligible)).collect();
-        for (backend, after) in new.backends() {
-            if after && eligible.get(&backend.name) == Some(&false) && !new.is_panic() {
-                tracing::info!(%pool, backend = %backend.name, "backend gets connections again");
+        if !new.takes_connections() && old.takes_connections() {
+            tracing::error!(%pool, "no backend of the pool takes connections any more: clients are refused");
+        }
+        let standings: HashMap<_, _> =
+            old.backend_views().map(|view| (&view.backend.name, view.standing)).collect();
+        for view in new.backend_views() {
+            let backend = &view.backend.name;
+            let Some(before) = standings.get(backend) else { continue };
+            match (before, view.standing) {
+                (Standing::BackingOff, Standing::Active | Standing::Standby) => {
+                    tracing::info!(%pool, %backend, "backend gets connections again");
+                }
+                (Standing::Standby, Standing::Active) => {
+                    tracing::info!(%pool, %backend, "backend gets connections: those before it are short of capacity");
+                }
+                (Standing::Active, Standing::Standby) => {
+                    tracing::info!(%pool, %backend, "backend is on standby again");
+                }
+                _ => {}
             }
         }
     }

@@ -23,6 +23,9 @@ pub struct Snapshot {
     pub generation: u64,
 }
 
+/// Steps in which a backend gets its share during its slow start.
+pub const SLOW_START_STEPS: u8 = Situation::STEPS;
+
 /// What data paths read: load it once for a connection, then keep what you need of it.
 #[derive(Debug)]
 pub struct View {
@@ -75,6 +78,8 @@ pub struct PoolView {
     backends: Box<[Arc<Backend>]>,
     membership: Membership,
     balancer: Balancer,
+    /// Over those on standby, if there are some.
+    reserve: Option<Balancer>,
     queue: Arc<Queue>,
 }
 
@@ -182,12 +187,10 @@ impl PoolView {
         circumstances: Circumstances<'_>,
     ) -> Self {
         let membership = membership(&settings, &backends, circumstances);
-        let members = (0..).map(BackendIndex).zip(settings.backends.iter()).zip(&membership.weights);
-        let members: Vec<_> = members
-            .map(|((index, backend), &weight)| Member { index, name: backend.name.as_str(), weight })
-            .collect();
-        let balancer = Balancer::build(settings.balance, &members);
-        Self { settings, backends, membership, balancer, queue }
+        let balancer = balancer(&settings, &membership.weights);
+        let has_reserve = membership.reserve.iter().any(|&weight| weight > 0);
+        let reserve = has_reserve.then(|| self::balancer(&settings, &membership.reserve));
+        Self { settings, backends, membership, balancer, reserve, queue }
     }
 
     /// Makes what a new table says known to those who hold only a backend: its limit, and whether it is checked at all.
@@ -224,18 +227,20 @@ impl PoolView {
     }
 
     /// Takes a place at the backend that the pool's algorithm picks among those that are eligible, not full and not in
-    /// `tried`. Nobody overtakes those who wait in the queue.
+    /// `tried`; where there is none, at one of those on standby. Nobody overtakes those who wait in the queue.
     pub fn try_lease(&self, turn: Turn, tried: &Tried, now: Instant) -> Result<Lease, NoLease> {
         if self.queue.is_empty() {
             let now = Now { pool: self, tried, now };
-            while let Some(picked) = self.balancer.pick(turn, &now) {
-                // Fails only if another worker took the last place since the pick: then the pick sees it full.
-                if let Some(lease) = self.backends.get(picked.index()).and_then(Lease::try_take) {
-                    return Ok(lease);
+            for balancer in [Some(&self.balancer), self.reserve.as_ref()].into_iter().flatten() {
+                while let Some(picked) = balancer.pick(turn, &now) {
+                    // Fails only if another worker took the last place since the pick: then the pick sees it full.
+                    if let Some(lease) = self.backends.get(picked.index()).and_then(Lease::try_take) {
+                        return Ok(lease);
+                    }
                 }
             }
         }
-        let mut left = self.eligible().filter(|backend| !tried.contains(&backend.state));
+        let mut left = self.takers().filter(|backend| !tried.contains(&backend.state));
         Err(if left.next().is_some() { NoLease::AllFull } else { NoLease::NoBackend })
     }
 
@@ -254,7 +259,8 @@ impl PoolView {
 
     /// Makes what the view says of each backend known to those who hold only the backend.
     pub(crate) fn mark_eligible(&self) {
-        for (backend, eligible) in self.backends() {
+        for view in self.backend_views() {
+            let (backend, eligible) = (view.backend, view.takes());
             backend.state.set_eligible(eligible);
             if self.membership.panic {
                 backend.state.end_trial();
@@ -277,8 +283,9 @@ impl PoolView {
         )
     }
 
-    fn eligible(&self) -> impl Iterator<Item = &Arc<Backend>> {
-        self.backends().filter(|&(_, eligible)| eligible).map(|(backend, _)| backend)
+    /// Those that take connections, if only where no other does.
+    fn takers(&self) -> impl Iterator<Item = &Arc<Backend>> {
+        self.backend_views().filter(BackendView::takes).map(|view| view.backend)
     }
 
     /// When a running back-off or step of slow start ends next.
@@ -301,11 +308,22 @@ impl PoolView {
         if backing_off < most { Room::Some } else { Room::None }
     }
 
+    /// Which step of its slow start (from 1, of [`SLOW_START_STEPS`]) a backend is at, if that is not over.
+    pub fn slow_start_step(&self, backend: &Backend, now: Instant) -> Option<u8> {
+        let (step, _) = backend.state.slow_start(self.settings.slow_start, now);
+        (step < SLOW_START_STEPS).then_some(step)
+    }
+
     /// A backend's configured or overridden `weight` as far as slow start has got at `now`.
     pub fn started_weight(&self, backend: &Backend, weight: Weight, now: Instant) -> Weight {
-        let step = u32::from(backend.state.slow_start(self.settings.slow_start, now).0);
-        let started = (u32::from(weight.0) * step).div_ceil(Situation::STEPS.into());
+        let step = self.slow_start_step(backend, now).unwrap_or(SLOW_START_STEPS);
+        let started = (u32::from(weight.0) * u32::from(step)).div_ceil(SLOW_START_STEPS.into());
         Weight(u16::try_from(started).unwrap_or(weight.0))
+    }
+
+    /// Whether anybody takes connections.
+    pub(crate) fn takes_connections(&self) -> bool {
+        self.takers().next().is_some()
     }
 
     /// Whether too few backends are healthy, so that all are tried.
@@ -322,6 +340,21 @@ impl PoolView {
     pub(crate) fn balancer(&self) -> &Balancer {
         &self.balancer
     }
+}
+
+impl BackendView<'_> {
+    /// Whether it takes connections, if only where no other does.
+    fn takes(&self) -> bool {
+        self.share > 0 || self.standing == Standing::Standby
+    }
+}
+
+fn balancer(settings: &Pool, weights: &[u32]) -> Balancer {
+    let members = (0..).map(BackendIndex).zip(settings.backends.iter()).zip(weights);
+    let members: Vec<_> = members
+        .map(|((index, backend), &weight)| Member { index, name: backend.name.as_str(), weight })
+        .collect();
+    Balancer::build(settings.balance, &members)
 }
 
 /// Who gets what share.

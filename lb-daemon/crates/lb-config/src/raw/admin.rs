@@ -36,8 +36,8 @@ pub(crate) struct RawAdminTcp {
     /// Where to listen. Without `tls` it has to be a loopback address: 127.0.0.1 or `[::1]`.
     #[schemars(required)]
     pub(crate) bind: Option<Located<Text<Endpoint>>>,
-    /// A file with the token that clients send as `Authorization: Bearer TOKEN`; white space around it does not count. A
-    /// relative path is relative to this file.
+    /// A file with the token that clients send as `Authorization: Bearer TOKEN`; white space around it does not count. It
+    /// is read at the start. A relative path is relative to this file.
     #[schemars(extend("x-unset" = "no token, then `tls.client_ca_file` is required"))]
     pub(crate) token_file: Option<Located<Text<FilePath>>>,
     /// TLS: the certificate to show, and whose clients may connect.

@@ -253,7 +253,7 @@ async fn after_a_back_off_one_connection_tries_before_the_others_follow() {
     let b0 = Arc::clone(before.try_lease(turn(0), &Tried::default(), now()).unwrap().backend());
     runtime.connect_failed(&before, &b0, &refused(), now());
     tokio::time::advance(BACKOFF).await;
-    runtime.refresh(&runtime.control(), now());
+    runtime.refresh(&mut runtime.control(), now());
     let pool = pool(&runtime);
     let take = |n| pool.try_lease(turn(n), &Tried::default(), now()).unwrap();
 
@@ -267,10 +267,10 @@ async fn after_a_back_off_one_connection_tries_before_the_others_follow() {
 
     runtime.connect_failed(&pool, &b0, &refused(), now());
     tokio::time::advance(2 * BACKOFF).await;
-    runtime.refresh(&runtime.control(), now());
+    runtime.refresh(&mut runtime.control(), now());
     let trial = take(0);
     runtime.connect_failed(&pool, trial.backend(), &refused(), now());
-    runtime.refresh(&runtime.control(), now());
+    runtime.refresh(&mut runtime.control(), now());
     let view = runtime.view();
     let picks = (0..4).map(|n| {
         name(&view.pool(PoolId(0)).unwrap().try_lease(turn(n), &Tried::default(), now()).unwrap()).to_owned()
@@ -292,7 +292,7 @@ async fn a_back_off_holds_for_the_queue_before_the_next_view() {
 
     // Once the view has it that everybody backs off, everybody is tried.
     runtime.connect_failed(&pool, other.backend(), &refused(), now());
-    runtime.refresh(&runtime.control(), now());
+    runtime.refresh(&mut runtime.control(), now());
     assert!(granted(&mut waiting).await.is_some());
 }
 
@@ -326,7 +326,7 @@ fn set(runtime: &Runtime, target: &str, change: OverrideChange) -> Result<(), Un
 
 fn judge(runtime: &Runtime, backend: &str, health: Health) {
     runtime.health_changed(&"p".parse().unwrap(), &backend.parse().unwrap(), health);
-    runtime.refresh(&runtime.control(), now());
+    runtime.refresh(&mut runtime.control(), now());
 }
 
 #[tokio::test]
@@ -358,9 +358,9 @@ async fn a_drained_backend_keeps_what_it_has_and_gets_nothing_new() {
 async fn an_override_of_what_there_is_not_says_what_there_is() {
     let runtime = start(config(&[(1, None), (1, None)]));
     let error = set(&runtime, "p/b7", OverrideChange::Drain).unwrap_err();
-    assert_eq!(error.to_string(), "pool \"p\" has no backend \"b7\"; it has b0, b1");
+    assert_eq!(error.to_string(), "pool \"p\" has no backend \"b7\"; known: b0, b1");
     let error = set(&runtime, "q", OverrideChange::Undrain).unwrap_err();
-    assert_eq!(error.to_string(), "there is no pool \"q\"; there are p");
+    assert_eq!(error.to_string(), "there is no pool \"q\"; known: p");
     assert_eq!(runtime.overrides(), Overrides::default());
 }
 
@@ -424,7 +424,7 @@ async fn a_backend_that_comes_back_gets_its_share_in_ten_steps() {
     judge(&runtime, "b0", Health::Healthy);
     let mut shares = vec![];
     for _ in 0..10 {
-        runtime.refresh(&runtime.control(), now());
+        runtime.refresh(&mut runtime.control(), now());
         shares.push(share_of(&runtime, "b0"));
         let next = pool(&runtime).next_change(now()).unwrap();
         tokio::time::advance(next - now()).await;
@@ -437,7 +437,7 @@ async fn a_backend_that_comes_back_gets_its_share_in_ten_steps() {
         shares.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 0.02),
         "{shares:?} is not {expected:?}"
     );
-    runtime.refresh(&runtime.control(), now());
+    runtime.refresh(&mut runtime.control(), now());
     assert!((share_of(&runtime, "b0") - 0.5).abs() < 0.01);
     assert_eq!(pool(&runtime).next_change(now()), None);
 }
@@ -451,7 +451,7 @@ async fn no_more_back_off_than_may_at_once() {
     for (backend, _) in pool.backends() {
         runtime.connect_failed(&pool, backend, &refused(), now());
     }
-    runtime.refresh(&runtime.control(), now());
+    runtime.refresh(&mut runtime.control(), now());
     assert_eq!(turns(&runtime, 4), ["b2", "b3", "b2", "b3"]);
 }
 
@@ -474,7 +474,7 @@ async fn a_reload_keeps_what_is_known_of_backends_that_stay() {
 
     // Whose checks are taken away is not unhealthy for ever.
     runtime.apply(config(&[(1, None), (1, None)]), Discovered::new(), now());
-    runtime.refresh(&runtime.control(), now());
+    runtime.refresh(&mut runtime.control(), now());
     assert_eq!(turns(&runtime, 2), ["b1", "b1"]);
 }
 
