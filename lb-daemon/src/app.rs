@@ -1,5 +1,6 @@
 //! The daemon's life: bind, start the workers, be ready, follow what happens, drain.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
@@ -13,7 +14,7 @@ use lb_discovery::Resolver;
 use lb_health::Scheduler;
 use lb_model::{Config, Workers};
 use lb_net::{FdBudget, Limit, WorkerHandle, WorkerObserver};
-use lb_runtime::Runtime;
+use lb_runtime::{Discovered, Runtime};
 use lb_telemetry::Logging;
 use lb_telemetry::metrics::{PerWorker, WorkerSheet};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -21,6 +22,7 @@ use tokio::sync::Notify;
 
 use crate::clock::unix_now;
 use crate::daemon::{Daemon, Descriptors, History};
+use crate::discovery::LeftOut;
 use crate::listeners::{self, Listeners};
 use crate::overrides_file::OverridesFile;
 use crate::{discovery, health, service_manager, watch};
@@ -44,7 +46,7 @@ pub(crate) struct Start {
 impl App {
     /// Starts everything that the configuration asks for. Nothing is accepted unless everything could be bound.
     pub(crate) async fn start(Start { loaded, source, logging }: Start) -> anyhow::Result<Self> {
-        let Loaded { config, warnings, files } = loaded;
+        let Loaded { config, warnings, directories } = loaded;
         let signals = Signals::install().context("cannot handle signals")?;
         let limit =
             lb_net::raise_fd_limit().context("cannot raise the limit of open files to the hard limit")?;
@@ -57,7 +59,8 @@ impl App {
         let overrides_problem =
             overrides_file.is_none().then(|| "set `state_dir` in [global] to keep it".to_owned());
         let resolver = Resolver::default();
-        let discovered = first_names(&resolver, &config).await;
+        let (discovered, left_out) = first_names(&resolver, &config).await;
+        left_out.iter().for_each(LeftOut::warn);
 
         let sockets = config.listeners.iter().map(|listener| listeners::addresses(listener).len()).sum();
         let budget = FdBudget::new(limit, count, sockets);
@@ -97,11 +100,13 @@ impl App {
                 readiness: Readiness::Starting,
                 started_at: unix_now,
                 loaded_at: unix_now,
-                files,
+                directories,
                 warnings: warnings.len() as u64,
                 reloads_applied: 0,
                 reloads_refused: 0,
                 last_reload: None,
+                refused: None,
+                left_out,
                 overrides_problem,
             }),
             changing: tokio::sync::Mutex::default(),
@@ -178,7 +183,7 @@ async fn background(daemon: &Arc<Daemon>, admin: Server, end: impl Future<Output
 }
 
 /// The backends that names have at the start, as far as they can be had in a moment.
-async fn first_names(resolver: &Resolver, config: &Config) -> lb_runtime::Discovered {
+async fn first_names(resolver: &Resolver, config: &Config) -> (Discovered, BTreeSet<LeftOut>) {
     /// Then it starts without: better some backends now than all of them never.
     const PATIENCE: Duration = Duration::from_secs(5);
 

@@ -1,5 +1,5 @@
 //! The command line: a file per subcommand.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to its user")]
+#![expect(clippy::print_stderr, reason = "a command line talks to its user")]
 
 mod check;
 mod demo;
@@ -13,9 +13,11 @@ mod undrain;
 mod version;
 mod weight;
 
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 use lb_config::Loaded;
 
@@ -53,15 +55,29 @@ pub(crate) fn main() -> ExitCode {
         Command::Plan(plan) => plan.run(),
         Command::Reload(reload) => reload.run(),
         Command::Demo(demo) => demo.run(),
-        Command::Version(version) => {
-            version.run();
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Version(version) => version.run(),
     };
     result.unwrap_or_else(|error| {
+        if error.is::<EnoughSeen>() {
+            return ExitCode::SUCCESS;
+        }
         eprintln!("sluice: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+/// Whoever reads standard output has closed it, as `head` does: no failure, but no reason to go on.
+#[derive(Debug, thiserror::Error)]
+#[error("standard output is closed")]
+struct EnoughSeen;
+
+/// Writes `text` to standard output, with a newline at its end.
+fn print(text: impl AsRef<str>) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{}", text.as_ref().trim_end_matches('\n')).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(EnoughSeen.into()),
+        result => result.context("cannot write to standard output"),
+    }
 }
 
 /// Reads a configuration file; prints its warnings, and its errors if it has any.

@@ -1,5 +1,6 @@
 //! What runs, and what can be done to it: reload, overrides. Commands come from signals, the file watcher and the admin API.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use lb_telemetry::metrics::{PerWorker, WorkerSheet};
 use tokio::sync::Notify;
 
 use crate::clock::unix_now;
+use crate::discovery::LeftOut;
 use crate::listeners::Listeners;
 use crate::overrides_file::OverridesFile;
 use crate::{discovery, health, service_manager};
@@ -48,12 +50,16 @@ pub(crate) struct History {
     pub(crate) readiness: Readiness,
     pub(crate) started_at: u64,
     pub(crate) loaded_at: u64,
-    /// The files that the configuration in force was read from.
-    pub(crate) files: Vec<PathBuf>,
+    /// Where the files of the configuration in force are, and may come to be.
+    pub(crate) directories: BTreeSet<PathBuf>,
     pub(crate) warnings: u64,
     pub(crate) reloads_applied: u64,
     pub(crate) reloads_refused: u64,
     pub(crate) last_reload: Option<LastReload>,
+    /// The configuration that could be read, but not be put into effect, if that was what the last reload tried.
+    pub(crate) refused: Option<Config>,
+    /// What was told to be left out of what names stand for.
+    pub(crate) left_out: BTreeSet<LeftOut>,
     /// Why the overrides in force are not in their file, if they are not.
     pub(crate) overrides_problem: Option<String>,
 }
@@ -80,7 +86,9 @@ impl Daemon {
     pub(crate) async fn reload(&self) -> Result<Reloaded, ControlError> {
         let _alone = self.changing.lock().await;
         if self.history().readiness == Readiness::Draining {
-            return Err(ControlError::Invalid("Sluice is ending: nothing is reloaded any more".into()));
+            return Err(ControlError::Invalid(
+                "Sluice is draining, to end: nothing is reloaded any more".into(),
+            ));
         }
         service_manager::reloading();
         let result = self.try_reload().await;
@@ -102,9 +110,15 @@ impl Daemon {
     }
 
     async fn try_reload(&self) -> Result<Reloaded, ControlError> {
-        let Loaded { config, warnings, files } = self.load().await?;
+        let Loaded { config, warnings, directories } = self.load().await?;
         let failed = |error: anyhow::Error| ControlError::Failed(format!("{error:#}"));
-        let prepared = self.listeners.prepare(&config).map_err(failed)?;
+        let prepared = match self.listeners.prepare(&config) {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                self.history().refused = Some(config);
+                return Err(failed(error));
+            }
+        };
         let sockets = prepared.sockets();
         // From here on nothing fails.
         let discovered = self.resolve(&config).await;
@@ -124,7 +138,8 @@ impl Daemon {
             let mut history = self.history();
             history.loaded_at = unix_now();
             history.warnings = warnings.len() as u64;
-            history.files = files;
+            history.refused = None;
+            history.directories = directories;
         }
         self.reloaded.notify_waiters();
         Ok(Reloaded { generation: snapshot.generation, plan })
@@ -141,7 +156,13 @@ impl Daemon {
     /// Whether a reload would do anything that the last one has not done.
     pub(crate) async fn differs(&self) -> bool {
         match self.load().await {
-            Ok(loaded) => loaded.config != self.runtime.view().snapshot.config,
+            Ok(loaded) => {
+                let in_force = loaded.config == self.runtime.view().snapshot.config;
+                let history = self.history();
+                let last_was_refused = history.last_reload.as_ref().is_some_and(|reload| !reload.ok);
+                // What was broken and is as before again is to be told, too.
+                if in_force { last_was_refused } else { history.refused.as_ref() != Some(&loaded.config) }
+            }
             Err(error) => {
                 let refused = self.history().last_reload.as_ref().and_then(|reload| reload.error.clone());
                 refused != Some(error.to_string())
@@ -153,7 +174,7 @@ impl Daemon {
     pub(crate) async fn plan(&self) -> Result<Plan, ControlError> {
         let config = self.load().await?.config;
         // What is not resolved yet counts as nothing: a plan asks nobody.
-        let discovered = discovery::discovered(&config, &self.resolver);
+        let (discovered, _) = discovery::discovered(&config, &self.resolver);
         Ok(self.runtime.plan(config, discovered, lb_net::clock::now()))
     }
 
@@ -175,7 +196,15 @@ impl Daemon {
     async fn resolve(&self, config: &Config) -> Discovered {
         self.resolver.set_wanted(discovery::wanted(config), &config.global.nameservers);
         self.resolver.first_answers(Self::PATIENCE).await;
-        discovery::discovered(config, &self.resolver)
+        self.discovered(config)
+    }
+
+    /// The backends that names stand for now. What is left out of them is logged when it is new.
+    fn discovered(&self, config: &Config) -> Discovered {
+        let (discovered, left_out) = discovery::discovered(config, &self.resolver);
+        let told = std::mem::replace(&mut self.history().left_out, left_out.clone());
+        left_out.difference(&told).for_each(LeftOut::warn);
+        discovered
     }
 
     /// Takes in new answers to names, for ever.
@@ -184,7 +213,7 @@ impl Daemon {
             self.resolved.notified().await;
             let _alone = self.changing.lock().await;
             let snapshot = Arc::clone(&self.runtime.view().snapshot);
-            let discovered = discovery::discovered(&snapshot.config, &self.resolver);
+            let discovered = self.discovered(&snapshot.config);
             self.runtime.discovered(discovered, lb_net::clock::now());
             health::retarget(&self.scheduler, &self.runtime);
         }
@@ -230,7 +259,8 @@ fn log_reload(Reloaded { generation, plan }: &Reloaded) {
         tracing::info!(generation, "reloaded: nothing has changed");
     } else {
         let (listeners, pools) = (plan.listeners.len(), plan.pools.len());
-        tracing::info!(generation, listeners, pools, "reloaded: so many listeners and pools have changed");
+        let settings = plan.global.len();
+        tracing::info!(generation, listeners, pools, settings, "reloaded: so much has changed");
     }
 }
 

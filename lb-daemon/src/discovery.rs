@@ -1,9 +1,10 @@
 //! Backends that are DNS names: what is asked, and what the answers make of a configuration's pools.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use lb_discovery::{Resolver, State, Status, Wanted};
-use lb_model::Config;
+use lb_model::{Config, PoolName};
 use lb_runtime::Discovered;
 
 /// Everything that a configuration wants resolved.
@@ -13,19 +14,36 @@ pub(crate) fn wanted(config: &Config) -> Vec<Wanted> {
     names.map(|(discovery, settings)| Wanted { query: discovery.query.clone(), settings }).collect()
 }
 
-/// The backends that the answers so far give the pools of `config`.
-pub(crate) fn discovered(config: &Config, resolver: &Resolver) -> Discovered {
+/// Something that a name stands for and that is no backend all the same.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct LeftOut {
+    pool: PoolName,
+    note: String,
+}
+
+impl LeftOut {
+    pub(crate) fn warn(&self) {
+        let Self { pool, note } = self;
+        tracing::warn!(%pool, "{note}");
+    }
+}
+
+/// The backends that the answers so far give the pools of `config`, and what is left out of them, for people.
+pub(crate) fn discovered(config: &Config, resolver: &Resolver) -> (Discovered, BTreeSet<LeftOut>) {
+    let mut left_out = BTreeSet::new();
     let pools = config.pools.iter().filter(|pool| !pool.discover.is_empty());
-    pools
+    let discovered = pools
         .map(|pool| {
             let answer = |query: &lb_model::DiscoveryQuery| {
                 resolver.answer(&Wanted { query: query.clone(), settings: pool.discovery })
             };
             let (backends, notes) = lb_discovery::backends(pool, answer);
-            notes.iter().for_each(|note| tracing::warn!(pool = %pool.name, "{note}"));
+            left_out
+                .extend(notes.iter().map(|note| LeftOut { pool: pool.name.clone(), note: note.to_string() }));
             (pool.name.clone(), backends)
         })
-        .collect()
+        .collect();
+    (discovered, left_out)
 }
 
 /// How a name stands, for people.

@@ -14,6 +14,7 @@ use lb_telemetry::metrics::{
 
 use crate::daemon::Daemon;
 use crate::discovery::failing_since;
+use crate::status::last_latency;
 
 /// Everything in the text format of Prometheus.
 pub(crate) fn of(daemon: &Daemon) -> String {
@@ -55,7 +56,7 @@ pub(crate) fn of(daemon: &Daemon) -> String {
                     weight: weight.0.into(),
                     state: state(standing),
                     health: checked.map_or(Health::Unchecked, |checked| health(checked.health)),
-                    check_duration: checked.and_then(|checked| checked.latency),
+                    check_duration: checked.and_then(last_latency),
                 }
             })
             .collect(),

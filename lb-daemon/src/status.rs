@@ -10,8 +10,8 @@ use lb_admin::{
 };
 use lb_discovery::Wanted;
 use lb_health::{Status as Checked, TargetKey};
-use lb_model::{BackendAddress, Bind, Weight};
-use lb_runtime::{BackendView, Drain, OverrideTarget, PoolView, Standing, View};
+use lb_model::{BackendAddress, Bind, PoolName, Weight};
+use lb_runtime::{BackendView, Drain, OverrideTarget, PoolView, SLOW_START_STEPS, Standing, View};
 use lb_telemetry::metrics::{BackendSheet, PerWorker};
 
 use crate::daemon::Daemon;
@@ -112,7 +112,9 @@ struct Pools {
     now: Instant,
     overrides: lb_runtime::Overrides,
     checked: HashMap<TargetKey, Checked>,
-    discovered: HashMap<BackendAddress, String>,
+    /// The names by which backends without an entry of their own were found.
+    discovered: HashMap<(PoolName, BackendAddress), String>,
+    retired: Vec<Arc<lb_runtime::Backend>>,
 }
 
 impl Pools {
@@ -124,13 +126,16 @@ impl Pools {
             let wanted = Wanted { query: discovery.query.clone(), settings: pool.discovery };
             let endpoints = daemon.resolver.answer(&wanted).unwrap_or_default();
             let query = discovery.query.to_string();
-            endpoints.iter().map(|endpoint| (endpoint.address(), query.clone())).collect::<Vec<_>>()
+            let own = |address| pool.backends.iter().any(|backend| backend.address == address);
+            let found = endpoints.iter().map(|endpoint| endpoint.address()).filter(|&address| !own(address));
+            found.map(|address| ((pool.name.clone(), address), query.clone())).collect::<Vec<_>>()
         });
         Self {
             now,
             overrides: daemon.runtime.overrides(),
             checked: checked.collect(),
             discovered: discovered.collect(),
+            retired: daemon.runtime.retired(),
         }
     }
 
@@ -140,7 +145,44 @@ impl Pools {
             balance: pool.settings.balance.label().into(),
             panic: pool.is_panic(),
             queued: pool.queued(),
-            backends: pool.backend_views().map(|backend| self.backend(pool, backend)).collect(),
+            backends: pool
+                .backend_views()
+                .map(|backend| self.backend(pool, backend))
+                .chain(self.retired.iter().filter(|b| b.pool == pool.settings.name).map(|b| self.retired(b)))
+                .collect(),
+        }
+    }
+
+    /// A backend that the configuration has no more.
+    fn retired(&self, backend: &lb_runtime::Backend) -> Backend {
+        let state = &backend.state;
+        let sum = |count: fn(&BackendSheet) -> u64| sum(&state.metrics, count);
+        Backend {
+            name: backend.name.to_string(),
+            address: backend.address.to_string(),
+            discovered_by: None,
+            state: BackendState::Draining,
+            since_seconds: None,
+            reason: Some("removed; its connections go on".into()),
+            health: Health {
+                status: HealthStatus::Unchecked,
+                kind: None,
+                last: None,
+                latency_ms: None,
+                next_in_ms: None,
+            },
+            weight: 0,
+            configured_weight: 0,
+            r#override: None,
+            tier: 0,
+            zone: None,
+            connections: state.in_flight().into(),
+            max_connections: None,
+            connections_total: sum(|sheet| sheet.connections.get()),
+            connect_failures_total: sum(|sheet| sheet.connect_failures.get() + sheet.connect_timeouts.get()),
+            bytes_in: sum(|sheet| sheet.bytes_in.get()),
+            bytes_out: sum(|sheet| sheet.bytes_out.get()),
+            response_time_ms: None,
         }
     }
 
@@ -150,16 +192,15 @@ impl Pools {
         let weight = set.weight.map_or(settings.weight, |set| set.value);
         let state = &backend.state;
         let sum = |count: fn(&BackendSheet) -> u64| sum(&state.metrics, count);
-        let configured = self.is_configured(pool, view);
         let key = TargetKey { pool: backend.pool.clone(), backend: backend.name.clone() };
         let checked = self.checked.get(&key);
         Backend {
             name: backend.name.to_string(),
             address: backend.address.to_string(),
-            discovered_by: (!configured).then(|| self.discovered.get(&backend.address).cloned()).flatten(),
+            discovered_by: self.discovered.get(&(backend.pool.clone(), backend.address)).cloned(),
             state: backend_state(standing),
             since_seconds: state.standing_since().map(|since| self.since(since).as_secs()),
-            reason: self.reason(view, checked),
+            reason: self.reason(pool, view, checked),
             health: self.health(settings, checked),
             weight: pool.started_weight(backend, weight, self.now).0,
             configured_weight: settings.weight.0,
@@ -182,12 +223,7 @@ impl Pools {
         }
     }
 
-    /// Whether a backend is one of those with an address in the file.
-    fn is_configured(&self, pool: &PoolView, view: BackendView<'_>) -> bool {
-        pool.settings.discover.is_empty() || !self.discovered.contains_key(&view.backend.address)
-    }
-
-    fn reason(&self, view: BackendView<'_>, checked: Option<&Checked>) -> Option<String> {
+    fn reason(&self, pool: &PoolView, view: BackendView<'_>, checked: Option<&Checked>) -> Option<String> {
         match view.standing {
             Standing::Unhealthy => checked?.reason.as_ref().map(ToString::to_string),
             Standing::BackingOff => {
@@ -204,7 +240,14 @@ impl Pools {
                 let set = self.overrides.effective(&view.backend.pool, &view.backend.name).drain?;
                 Some(format!("drained by hand {} ago", ago(crate::clock::unix_now().saturating_sub(set.at))))
             }
-            Standing::Disabled | Standing::Active | Standing::Standby => None,
+            Standing::Active | Standing::Standby => {
+                let step = pool.slow_start_step(view.backend, self.now)?;
+                Some(format!("slow start: step {step} of {SLOW_START_STEPS}"))
+            }
+            Standing::Disabled => {
+                let set = self.overrides.effective(&view.backend.pool, &view.backend.name).weight;
+                Some(if set.is_some() { "weight 0, set by hand" } else { "weight 0" }.into())
+            }
         }
     }
 
@@ -232,7 +275,7 @@ impl Pools {
             },
             kind,
             last,
-            latency_ms: checked.latency.map(millis),
+            latency_ms: last_latency(checked).map(millis),
             next_in_ms: next.and_then(|millis| u64::try_from(millis).ok()),
         }
     }
@@ -240,6 +283,11 @@ impl Pools {
     fn since(&self, then: Instant) -> Duration {
         self.now.saturating_duration_since(then)
     }
+}
+
+/// How long the last check took, if it was a good one.
+pub(crate) fn last_latency(checked: &Checked) -> Option<Duration> {
+    checked.last.as_ref()?.result.as_ref().ok().copied().flatten()
 }
 
 fn sum(sheets: &PerWorker<BackendSheet>, count: impl Fn(&BackendSheet) -> u64) -> u64 {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use lb_model::Watch;
@@ -19,7 +19,7 @@ pub(crate) async fn watch(daemon: &Daemon) {
         let reloaded = daemon.reloaded.notified();
         let watched = match daemon.runtime.view().snapshot.config.global.watch {
             Watch::Off => None,
-            Watch::On => start(&daemon.history().files),
+            Watch::On => start(&daemon.history().directories),
         };
         let Some(watched) = watched else {
             reloaded.await;
@@ -41,8 +41,9 @@ pub(crate) async fn watch(daemon: &Daemon) {
     }
 }
 
-fn start(files: &[PathBuf]) -> Option<Directories> {
-    Directories::watch(directories(files))
+/// Not the files themselves: editors, `mv` and Kubernetes replace those.
+fn start(directories: &BTreeSet<PathBuf>) -> Option<Directories> {
+    Directories::watch(directories.iter().filter(|directory| directory.is_dir()))
         .inspect_err(|error| {
             tracing::error!(%error, "cannot watch the configuration's files: reload by hand");
         })
@@ -56,13 +57,4 @@ async fn settled(directories: &Directories) -> io::Result<()> {
         changed?;
     }
     Ok(())
-}
-
-/// Not the files themselves: editors, `mv` and Kubernetes replace those.
-fn directories(files: &[PathBuf]) -> BTreeSet<PathBuf> {
-    let directory = |file: &PathBuf| match file.parent() {
-        Some(parent) if parent != Path::new("") => parent.to_owned(),
-        _ => PathBuf::from("."),
-    };
-    files.iter().map(directory).collect()
 }

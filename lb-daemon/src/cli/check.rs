@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::cli::load;
+use crate::cli::{load, print};
 
 /// Check a configuration file: exit 0 if it is good, else print every error and exit 1
 #[derive(Debug, clap::Args)]
@@ -23,10 +23,12 @@ impl Check {
             Err(code) => return Ok(code),
         };
         if self.print_effective {
-            print!("{}", lb_config::effective(&config));
+            print(lb_config::effective(&config))?;
         } else {
             let (listeners, pools) = (config.listeners.len(), config.pools.len());
-            println!("{} is good: {listeners} listener(s), {pools} pool(s)", self.config.display());
+            let of = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+            let (listeners, pools) = (of(listeners, "listener"), of(pools, "pool"));
+            print(format!("{} is good: {listeners}, {pools}", self.config.display()))?;
         }
         Ok(ExitCode::SUCCESS)
     }

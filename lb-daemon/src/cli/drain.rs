@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use lb_admin::{Backend, Client, Target, render};
 
-use crate::cli::socket::{Socket, TargetArg, style};
+use crate::cli::print;
+use crate::cli::socket::{Socket, TargetArg, changed_text};
 
 /// Give a backend, or all of a pool, no new connections; those that it has go on
 #[derive(Debug, clap::Args)]
@@ -32,17 +33,16 @@ impl Drain {
         socket.ask(async |client| {
             let changed = client.drain(&target).await?;
             if json && !wait {
-                println!("{}", render::json(&changed));
+                print(render::json(&changed))?;
             } else if !json {
-                print!("{}", render::changed_text(&changed, style()));
+                print(changed_text(&target, &changed))?;
             }
             if !wait {
                 return Ok(ExitCode::SUCCESS);
             }
             let tell = |left| {
-                if !json {
-                    println!("{left} connection{} left", if left == 1 { "" } else { "s" });
-                }
+                let text = format!("{left} connection{} left", if left == 1 { "" } else { "s" });
+                if json { Ok(()) } else { print(text) }
             };
             let until_idle = until_idle(&client, &target, changed.backends, tell);
             match timeout.map(Duration::from_secs) {
@@ -52,7 +52,7 @@ impl Drain {
                     Err(_elapsed) => anyhow::bail!("it still has connections after {} s", timeout.as_secs()),
                 },
             }
-            println!("{}", if json { "{\"connections\": 0}" } else { "no connections left: safe to stop" });
+            print(if json { "{\"connections\": 0}" } else { "no connections left: safe to stop" })?;
             Ok(ExitCode::SUCCESS)
         })
     }
@@ -63,7 +63,7 @@ async fn until_idle(
     client: &Client,
     target: &Target,
     mut backends: Vec<Backend>,
-    tell: impl Fn(u64),
+    tell: impl Fn(u64) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     const EVERY: Duration = Duration::from_millis(500);
 
@@ -74,11 +74,21 @@ async fn until_idle(
             return Ok(());
         }
         if told.replace(left) != Some(left) {
-            tell(left);
+            tell(left)?;
         }
         tokio::time::sleep(EVERY).await;
-        let pools = client.status().await?.pools.into_iter().filter(|pool| pool.name == target.pool);
+        let pools = client.status().await?.pools;
+        let pools: Vec<_> = pools.into_iter().filter(|pool| pool.name == target.pool).collect();
+        anyhow::ensure!(
+            !pools.is_empty(),
+            "pool {:?} has been removed: its connections are not counted any more",
+            target.pool
+        );
         let wanted = |name: &String| target.backend.as_ref().is_none_or(|backend| backend == name);
-        backends = pools.flat_map(|pool| pool.backends).filter(|backend| wanted(&backend.name)).collect();
+        backends = pools
+            .into_iter()
+            .flat_map(|pool| pool.backends)
+            .filter(|backend| wanted(&backend.name))
+            .collect();
     }
 }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use lb_admin::render;
 
+use crate::cli::print;
 use crate::cli::socket::{Socket, style};
 
 /// Show what a reload of the running Sluice would change; change nothing
@@ -20,9 +21,9 @@ impl Plan {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let plan = self.socket.ask(async |client| Ok(client.plan().await?))?;
         if self.json {
-            println!("{}", render::json(&plan));
+            print(render::json(&plan))?;
         } else {
-            print!("{}", render::plan_text(&plan, style()));
+            print(render::plan_text(&plan, style()))?;
         }
         Ok(ExitCode::SUCCESS)
     }

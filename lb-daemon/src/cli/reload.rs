@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use lb_admin::render;
 
+use crate::cli::print;
 use crate::cli::socket::{Socket, style};
 
 /// Have the running Sluice read its configuration again: all of it comes into effect, or nothing
@@ -20,10 +21,14 @@ impl Reload {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let reloaded = self.socket.ask(async |client| Ok(client.reload().await?))?;
         if self.json {
-            println!("{}", render::json(&reloaded));
+            print(render::json(&reloaded))?;
         } else {
-            print!("{}", render::plan_text(&reloaded.plan, style()));
-            println!("reloaded: generation {}", reloaded.generation);
+            if reloaded.changed {
+                print(render::plan_text(&reloaded.plan, style()))?;
+            } else {
+                print("nothing has changed")?;
+            }
+            print(format!("reloaded: generation {}", reloaded.generation))?;
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::Context;
-use lb_admin::render::Style;
-use lb_admin::{Client, Target};
+use lb_admin::render::{self, Style};
+use lb_admin::{Changed, Client, Target};
 use lb_model::AdminSocket;
 
 /// Where the running Sluice is.
@@ -56,4 +56,13 @@ pub(crate) fn style() -> Style {
         color: terminal && std::env::var_os("NO_COLOR").is_none(),
         width: width.map(|(terminal_size::Width(columns), _)| columns.into()),
     }
+}
+
+/// What a command has changed, for people.
+pub(crate) fn changed_text(target: &Target, changed: &Changed) -> String {
+    if changed.backends.is_empty() {
+        let backend = target.backend.as_ref().map_or_else(String::new, |backend| format!("/{backend}"));
+        return format!("{}{backend}: done; there is no such backend at the moment\n", target.pool);
+    }
+    render::changed_text(changed, style())
 }

@@ -1,11 +1,11 @@
 //! `sluice status`: what is going on.
 
-use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use lb_admin::render;
 
+use crate::cli::print;
 use crate::cli::socket::{Socket, style};
 
 /// Show listeners, pools and backends of the running Sluice
@@ -30,9 +30,8 @@ impl Status {
                 let text = if json { render::json(&status) } else { render::status_table(&status, style()) };
                 // To the top of the screen, and away with what was there; for a person only.
                 let clear = if watch && style().width.is_some() { "\x1b[H\x1b[2J" } else { "" };
-                // Whoever pipes this into `head` has seen enough.
-                let shown = writeln!(std::io::stdout(), "{clear}{}", text.trim_end());
-                if !watch || shown.is_err() {
+                print(format!("{clear}{text}"))?;
+                if !watch {
                     return Ok(ExitCode::SUCCESS);
                 }
                 tokio::time::sleep(Duration::from_secs(1)).await;

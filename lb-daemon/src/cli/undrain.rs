@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use lb_admin::render;
 
-use crate::cli::socket::{Socket, TargetArg, style};
+use crate::cli::print;
+use crate::cli::socket::{Socket, TargetArg, changed_text};
 
 /// Give a backend, or all of a pool, new connections again
 #[derive(Debug, clap::Args)]
@@ -23,9 +24,9 @@ impl Undrain {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let changed = self.socket.ask(async |client| Ok(client.undrain(&self.target.0).await?))?;
         if self.json {
-            println!("{}", render::json(&changed));
+            print(render::json(&changed))?;
         } else {
-            print!("{}", render::changed_text(&changed, style()));
+            print(changed_text(&self.target.0, &changed))?;
         }
         Ok(ExitCode::SUCCESS)
     }

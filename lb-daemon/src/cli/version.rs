@@ -1,5 +1,9 @@
 //! `sluice version`.
 
+use std::process::ExitCode;
+
+use crate::cli::print;
+
 /// Print the version
 #[derive(Debug, clap::Args)]
 pub(crate) struct Version {
@@ -9,15 +13,21 @@ pub(crate) struct Version {
 }
 
 impl Version {
-    pub(crate) fn run(self) {
-        println!("sluice {}", env!("CARGO_PKG_VERSION"));
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        let mut text = format!("sluice {}", env!("CARGO_PKG_VERSION"));
         if self.verbose {
+            let (arch, system) = (std::env::consts::ARCH, std::env::consts::OS);
             let built = if cfg!(debug_assertions) { "debug" } else { "release" };
-            println!("target    {}-{} ({built})", std::env::consts::ARCH, std::env::consts::OS);
-            println!("datapaths splice");
-            println!("protocols tcp");
-            println!("workers   {} (what \"auto\" means here)", lb_net::auto_workers());
-            println!("ipv6      {}", if lb_net::has_ipv6() { "yes" } else { "no" });
+            let (workers, ipv6) = (lb_net::auto_workers(), if lb_net::has_ipv6() { "yes" } else { "no" });
+            text += &format!(
+                "\ntarget    {arch}-{system} ({built})\n\
+                 datapaths splice\n\
+                 protocols tcp\n\
+                 workers   {workers} (what \"auto\" means here)\n\
+                 ipv6      {ipv6}"
+            );
         }
+        print(text)?;
+        Ok(ExitCode::SUCCESS)
     }
 }

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use lb_admin::{NewWeight, render};
 
-use crate::cli::socket::{Socket, TargetArg, style};
+use crate::cli::print;
+use crate::cli::socket::{Socket, TargetArg, changed_text};
 
 /// Give a backend, or all of a pool, another weight
 #[derive(Debug, clap::Args)]
@@ -47,12 +48,12 @@ impl Weight {
             WeightArg::Configured => None,
             WeightArg::Weight(weight) => Some(weight),
         };
-        let wanted = NewWeight { pool: target.pool, backend: target.backend, weight };
+        let wanted = NewWeight { pool: target.pool.clone(), backend: target.backend.clone(), weight };
         let changed = self.socket.ask(async |client| Ok(client.set_weight(&wanted).await?))?;
         if self.json {
-            println!("{}", render::json(&changed));
+            print(render::json(&changed))?;
         } else {
-            print!("{}", render::changed_text(&changed, style()));
+            print(changed_text(&target, &changed))?;
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -102,10 +102,8 @@ fn old_one_stays(error: ControlError) -> ControlError {
         ControlError::Refused(errors) => {
             ControlError::Refused(format!("{errors}\n\nthe old configuration stays"))
         }
-        other @ (ControlError::NotFound(_)
-        | ControlError::Invalid(_)
-        | ControlError::Busy
-        | ControlError::Failed(_)) => other,
+        ControlError::Failed(error) => ControlError::Failed(format!("{error}; the old configuration stays")),
+        other @ (ControlError::NotFound(_) | ControlError::Invalid(_) | ControlError::Busy) => other,
     }
 }
 

@@ -130,9 +130,9 @@ pub(crate) fn status() -> Status {
             persisted: false,
             problem: Some("there is no state_dir".into()),
             overrides: vec![
-                override_of("10.1.0.2:8080", Some(true), None, true),
-                override_of("gone", Some(true), None, false),
-                override_of("web3", None, Some(5), true),
+                OverrideOf { drain: Some(true), ..override_of("10.1.0.2:8080") },
+                OverrideOf { drain: Some(true), exists: false, ..override_of("gone") },
+                OverrideOf { weight: Some(5), ..override_of("web3") },
             ],
         },
         discovery: vec![Discovery {
@@ -144,9 +144,16 @@ pub(crate) fn status() -> Status {
     }
 }
 
-fn override_of(backend: &str, drain: Option<bool>, weight: Option<u16>, exists: bool) -> OverrideOf {
-    let backend = Some(backend.into());
-    OverrideOf { pool: "web".into(), backend, drain, weight, set_at: 1_800_270_000, exists }
+/// One that sets nothing yet.
+fn override_of(backend: &str) -> OverrideOf {
+    OverrideOf {
+        pool: "web".into(),
+        backend: Some(backend.into()),
+        drain: None,
+        weight: None,
+        set_at: 1_800_270_000,
+        exists: true,
+    }
 }
 
 fn listeners() -> Vec<Listener> {

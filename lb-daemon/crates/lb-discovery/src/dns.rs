@@ -194,13 +194,16 @@ impl Lookup {
 
     /// What this machine itself knows of a host. That may change at any time and costs nothing to ask.
     fn local(&self, name: &Name) -> Vec<HostAddresses> {
-        let mut ips = hosts::addresses(&self.hosts, &message::text(name));
-        if ips.is_empty() && name.is_localhost() {
-            // Whether or not a file or server says so (RFC 6761).
-            ips = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
-        }
+        let ips = hosts::addresses(&self.hosts, &message::text(name));
         let of_family = |&family: &Family| {
-            let what: Vec<_> = ips.iter().copied().filter(|&ip| family.has(ip)).collect();
+            let mut what: Vec<_> = ips.iter().copied().filter(|&ip| family.has(ip)).collect();
+            // Whether or not a file or server says so (RFC 6761). Where a file says it for the other family only, that is meant,
+            // unless nothing but this family is wanted.
+            if what.is_empty() && name.is_localhost() && (ips.is_empty() || self.families != IpFamilies::Both)
+            {
+                let of_localhost = [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()];
+                what.extend(of_localhost.into_iter().filter(|&ip| family.has(ip)));
+            }
             let found = Found { what, ttl: Duration::ZERO };
             (!found.what.is_empty()).then_some(HostAddresses { family, result: Ok(found) })
         };

@@ -100,6 +100,7 @@ impl Resolver {
         F: Future<Output = LookupResult> + Send + 'static,
     {
         let mut running = Running::default();
+        self.schedule().restart(now());
         loop {
             while let Some((id, wanted)) = self.start_next() {
                 running.start(id, &wanted, resolve(Arc::clone(&wanted)));

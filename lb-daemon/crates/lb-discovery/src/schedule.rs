@@ -195,6 +195,16 @@ impl Schedule {
         Some((id, Arc::clone(&name.wanted)))
     }
 
+    /// Those that were under way when somebody stopped waiting for them are due again.
+    pub(crate) fn restart(&mut self, now: Instant) {
+        for (&id, name) in &mut self.names {
+            if let Progress::Running = name.progress {
+                name.progress = Progress::Due(now);
+                self.due.insert((now, id));
+            }
+        }
+    }
+
     /// When the next name is due.
     pub(crate) fn next_due(&self) -> Option<Instant> {
         self.due.first().map(|&(at, _)| at)
@@ -266,7 +276,7 @@ impl Scheduled {
                 if known == 0 {
                     tracing::warn!(%query, %reason, "name does not resolve");
                 } else {
-                    tracing::warn!(%query, %reason, known, ?keep, "name resolves in part at most: the rest is kept");
+                    tracing::warn!(%query, %reason, known, ?keep, "not all of the name resolves: what was known of the rest is kept");
                 }
                 (now, 0)
             }
@@ -293,7 +303,9 @@ impl Scheduled {
         }
         let query = Shown(&self.wanted.query);
         let (added, removed) = (Addresses::of(&endpoints, &before), Addresses::of(&before, &endpoints));
-        if endpoints.is_empty() {
+        if before.is_empty() {
+            tracing::info!(%query, total = endpoints.len(), %added, "name resolves");
+        } else if endpoints.is_empty() {
             tracing::warn!(%query, %removed, "name has no address any more");
         } else {
             tracing::info!(%query, total = endpoints.len(), %added, %removed, "name has other endpoints");

@@ -164,7 +164,8 @@ fn log(event: &Event) {
     let Event { target: TargetKey { pool, backend }, from, to, reason, at: _ } = event;
     match (to, reason) {
         (Health::Unhealthy, Some(reason)) => {
-            tracing::warn!(%pool, %backend, %from, %reason, kind = reason.label(), "backend is unhealthy");
+            let (kind, reason) = (reason.label(), reason.to_string());
+            tracing::warn!(%pool, %backend, %from, reason, kind, "backend is unhealthy");
         }
         (Health::Unhealthy, None) => tracing::warn!(%pool, %backend, %from, "backend is unhealthy"),
         (Health::Healthy, _) => tracing::info!(%pool, %backend, %from, "backend is healthy"),

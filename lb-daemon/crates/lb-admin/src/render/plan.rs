@@ -93,7 +93,7 @@ fn section(title: &str, entries: Vec<String>, style: Style) -> String {
 fn pool_change(pool: &PoolChange, style: Style) -> String {
     let mut text = entry(2, Mark::of(pool.kind), &pool.name, &pool.details, style);
     text.extend(pool.backends.iter().map(|backend| change(6, backend, style)));
-    if let Some(share) = pool.moved_share {
+    if let Some(share) = pool.moved_share.filter(|&share| share > 0.0) {
         let moved = format!("      {} of the clients get another backend", percent(share));
         text.push_str(&line(&[Text::new(Tone::Dim, moved)], style));
     }

@@ -22,7 +22,7 @@ use crate::route::HEALTH_PATH;
 use crate::{ErrorAnswer, ErrorCode};
 
 /// How long a request's head may take to arrive, and how long a connection may be idle before it.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Longest head of a request, in bytes.
 const MAX_HEAD: usize = 16 * 1024;

@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net;
 use std::path::{Path, PathBuf};
 
@@ -34,8 +34,11 @@ impl UnixEndpoint {
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let directory = directory.unwrap_or(Path::new("."));
         DirBuilder::new().recursive(true).mode(0o755).create(directory).map_err(failed)?;
-        // Two that start at once must not both find the socket of a dead one and replace it. Ends with this function.
-        let lock = File::open(directory).map_err(failed)?;
+        // Two that start at once must not both find the socket of a dead one and replace it. Ends with this function. A file
+        // of its own, because who may read a directory could lock that.
+        let lock =
+            File::options().create(true).write(true).truncate(false).mode(0o600).open(beside(path, ".lock"));
+        let lock = lock.map_err(failed)?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => BindError::InUse(path.to_owned()),
             TryLockError::Error(error) => failed(error),
@@ -50,6 +53,12 @@ impl UnixEndpoint {
     pub(super) fn path(&self) -> &Path {
         &self.file.path
     }
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(suffix);
+    beside.into()
 }
 
 /// Nothing is there, or a socket on which nobody listens.
@@ -78,9 +87,7 @@ fn listen(path: &Path) -> io::Result<net::UnixListener> {
     /// The kernel cuts this down to net.core.somaxconn.
     const BACKLOG: i32 = 128;
 
-    let mut unready = path.as_os_str().to_owned();
-    unready.push(".new");
-    let unready = Path::new(&unready);
+    let unready = &beside(path, ".new");
     // Left by one that died right here; nobody else is at it now.
     let _ = fs::remove_file(unready);
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;

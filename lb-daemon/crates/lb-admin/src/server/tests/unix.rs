@@ -18,8 +18,9 @@ async fn is_for_its_owner_only_and_gone_afterwards() {
     let running = Running::new(Fake::default());
     let (folder, socket) = (running.folder.path().to_owned(), running.socket());
     assert_eq!(mode(&socket), 0o600);
-    let names: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(names, ["admin.sock"]);
+    let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+    let names: std::collections::BTreeSet<_> = names.collect();
+    assert_eq!(names, ["admin.sock", "admin.sock.lock"].map(Into::into).into());
     running.client().status().await.unwrap();
     let Running { folder: _kept, end, mut server, .. } = running;
     end.send(()).unwrap();
@@ -61,7 +62,7 @@ async fn leaves_anything_else_alone() {
 async fn two_that_start_at_once_do_not_both_replace_a_dead_one() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("admin.sock");
-    let starting = std::fs::File::open(folder.path()).unwrap();
+    let starting = std::fs::File::create(folder.path().join("admin.sock.lock")).unwrap();
     starting.lock().unwrap();
     let error = bind(&path).unwrap_err();
     assert!(matches!(error, BindError::InUse(_)), "{error}");
