@@ -144,7 +144,7 @@ fn clients_that_wait_behind_a_limit_when_the_signal_comes_are_served() {
 fn a_hangup_does_not_end_it() {
     let mut site = Site::start(Behaviour::Tag, "", "");
     site.daemon.signal(Signal::HUP);
-    site.daemon.wait_for_log("a word about the reload", |line| line.says("reloaded"));
+    site.daemon.wait_for_log("a word about the reload", |line| line.text.contains("reloaded"));
     site.open();
     assert!(site.daemon.is_running());
 }

@@ -44,7 +44,8 @@ fn several_failures_in_a_row_are_needed_where_configured() {
         client::read_line(&client::connect(at.port(0)).unwrap()).unwrap();
     }
     let tries: u64 = daemon.wait_for_records(40).iter().map(|record| record.tries).sum();
-    assert_eq!(tries, 43, "three failures, then peace");
+    // A few more may be on their way before workers have the view that leaves it out; every second would try it without.
+    assert!((43..50).contains(&tries), "three failures, then peace: {tries}");
 }
 
 #[test]

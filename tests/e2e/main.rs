@@ -4,18 +4,27 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod access;
+mod admin;
+mod algorithms;
 mod balance;
 mod check;
+mod cli;
 mod content;
 mod demo;
+mod discovery;
 mod drain;
 mod ends;
 mod examples;
 mod failover;
 mod fds;
 mod half_close;
+mod health;
 mod lab;
 mod limits;
+mod metrics;
+mod overrides;
 mod queue;
+mod reload;
+mod service;
 mod settings;
 mod slow_reader;

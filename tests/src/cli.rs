@@ -66,9 +66,11 @@ impl Unprivileged {
 
 /// A directory that everybody may write to, as an unprivileged daemon has to.
 pub(crate) fn open_directory() -> TempDir {
-    let open = Permissions::from_mode(0o777);
-    let directory = tempfile::Builder::new().prefix("sluice-").permissions(open).tempdir();
-    directory.expect("making a temporary directory")
+    let directory =
+        tempfile::Builder::new().prefix("sluice-").tempdir().expect("making a temporary directory");
+    // Not with the builder: that leaves out what the umask does.
+    std::fs::set_permissions(directory.path(), Permissions::from_mode(0o777)).expect("it is ours");
+    directory
 }
 
 /// Writes `text` into a configuration file that everybody may read.
@@ -78,4 +80,9 @@ pub fn config_file(text: &str) -> NamedTempFile {
     let mut file = file.expect("making a temporary file");
     file.write_all(text.as_bytes()).expect("writing a temporary file");
     file
+}
+
+/// A directory for files of a test that the daemon reads, runs or writes.
+pub fn folder() -> TempDir {
+    open_directory()
 }

@@ -31,6 +31,12 @@ impl Config {
         self
     }
 
+    /// Adds a table as it is written, heading included.
+    pub fn table(mut self, text: &str) -> Self {
+        self.tables += &format!("{text}\n\n");
+        self
+    }
+
     /// Adds a pool of `backends` with further `lines`.
     pub fn pool<'a>(self, name: &str, backends: impl IntoIterator<Item = &'a Backend>, lines: &str) -> Self {
         let entries: Vec<_> = backends.into_iter().map(|backend| backend.entry("")).collect();

@@ -1,6 +1,6 @@
 //! The daemon under test.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{BufRead as _, BufReader, Read};
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::cli::Unprivileged;
 use crate::client::Ended;
-use crate::{AccessRecord, End, LogLine, Namespace, Watched, cli, eventually};
+use crate::{AccessRecord, Api, End, LogLine, Namespace, Running, Watched, cli, eventually};
 
 /// How long a test waits for something that has to happen, with much room for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -28,6 +28,8 @@ pub struct Launch<'a> {
     namespace: Option<&'a Namespace>,
     fd_limits: Option<(u64, u64)>,
     unprivileged: Option<Unprivileged>,
+    environment: Vec<OsString>,
+    watchdog: Option<Duration>,
     home: TempDir,
 }
 
@@ -58,7 +60,15 @@ impl<'a> Launch<'a> {
     }
 
     fn of(config: Source) -> Self {
-        Self { config, namespace: None, fd_limits: None, unprivileged: None, home: cli::open_directory() }
+        Self {
+            config,
+            namespace: None,
+            fd_limits: None,
+            unprivileged: None,
+            environment: vec![],
+            watchdog: None,
+            home: cli::open_directory(),
+        }
     }
 
     /// Inside `namespace`.
@@ -74,6 +84,24 @@ impl<'a> Launch<'a> {
     /// Without privileges, whoever runs the test.
     pub fn unprivileged(self) -> Self {
         Self { unprivileged: Some(Unprivileged::new()), ..self }
+    }
+
+    /// With this environment variable, also in the place of one that it would have anyway.
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        let mut assignment = OsString::from(format!("{name}="));
+        assignment.push(value);
+        self.environment.push(assignment);
+        self
+    }
+
+    /// Under a watchdog as a service manager's (`WatchdogSec=`), though nobody watches.
+    pub fn watchdog(self, period: Duration) -> Self {
+        Self { watchdog: Some(period), ..self }
+    }
+
+    /// Its home, for what has to be there when it starts.
+    pub fn home(&self) -> &Path {
+        self.home.path()
     }
 
     /// Starts it and waits until it serves.
@@ -93,6 +121,12 @@ impl<'a> Launch<'a> {
         // As a service manager would say it.
         command.arg(format!("RUNTIME_DIRECTORY={}", self.home.path().display()));
         command.arg(format!("STATE_DIRECTORY={}", self.home.path().join("state").display()));
+        command.args(&self.environment);
+        if let Some(period) = self.watchdog {
+            command.arg(format!("WATCHDOG_USEC={}", period.as_micros()));
+            // The shell's pid, which becomes the daemon's.
+            command.args(["sh", "-c", "export WATCHDOG_PID=$$; exec \"$@\"", "sh"]);
+        }
         if let Some((soft, hard)) = self.fd_limits {
             command.arg("prlimit").arg(format!("--nofile={soft}:{hard}"));
         }
@@ -193,6 +227,17 @@ impl Daemon {
     pub fn command<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Output {
         let arguments = arguments.into_iter().map(OsString::from);
         cli::sluice(arguments.chain(["--socket".into(), self.socket().into()]))
+    }
+
+    /// Starts a command of `sluice` that talks to it and lasts.
+    pub fn run<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Running {
+        let mut command = Command::new(cli::program());
+        Running::start(command.args(arguments).arg("--socket").arg(self.socket()))
+    }
+
+    /// Its admin API, on its socket.
+    pub fn api(&self) -> Api {
+        Api::unix(&self.socket())
     }
 
     /// Runs a command of `sluice` that talks to it and has to succeed; what it prints.
@@ -306,6 +351,12 @@ impl Daemon {
     /// The access records so far.
     pub fn access_records(&self) -> Vec<AccessRecord> {
         self.log.read(|log| log.lines.iter().filter_map(LogLine::access_record).collect())
+    }
+
+    /// The audit lines so far.
+    pub fn audit_lines(&self) -> Vec<LogLine> {
+        let is_audit = |line: &&LogLine| line.field("target") == Some("audit");
+        self.log.read(|log| log.lines.iter().filter(is_audit).cloned().collect())
     }
 
     /// Everything that it has logged and printed so far.

@@ -12,31 +12,49 @@ pub mod cli;
 pub mod client;
 pub mod process;
 
+mod api;
+mod authority;
 mod backend;
 mod behaviour;
 mod config;
 mod content;
 mod daemon;
+mod datagrams;
 mod exchange;
 mod lab;
 mod log;
 mod loopback;
+mod name_server;
 mod namespace;
+mod notify;
+mod running;
+mod script;
+mod service;
+mod tardy;
 mod time;
 mod watched;
+mod web;
 
+pub use api::{Answer, Api};
+pub use authority::Authority;
 pub use backend::{Backend, Hang};
 pub use behaviour::Behaviour;
 pub use config::Config;
 pub use content::{Content, Digest, Hasher};
 pub use daemon::{Daemon, Launch};
+pub use datagrams::{Datagrams, Reply};
 pub use exchange::{Exchange, Exchanged};
 pub use lab::{Lab, LabBackend};
 pub use log::{AccessRecord, LogLine};
 pub use loopback::Loopback;
+pub use name_server::{NameServer, Records, Service};
 pub use namespace::{LinkState, Namespace, Verdict};
+pub use notify::NotifySocket;
+pub use running::Running;
+pub use tardy::Tardy;
 pub use time::{Deadline, eventually, observe};
 pub use watched::Watched;
+pub use web::{Page, WebRequest, WebServer};
 
 /// How one side of a connection saw it end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

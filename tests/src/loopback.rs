@@ -18,12 +18,14 @@ impl Loopback {
         reason = "each call gives another address, which a default would not"
     )]
     pub fn new() -> Self {
+        /// Addresses of one process: 127.64.0.0 to 127.191.255.255 have room for 8192 such.
+        const EACH: u32 = 1024;
+
         static NEXT: AtomicU16 = AtomicU16::new(1);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let number =
-            u8::try_from(number).ok().filter(|&n| n < 255).expect("at most 254 tests in one process");
-        let [_, _, high, low] = std::process::id().to_be_bytes();
-        Self { ip: Ipv4Addr::new(127, 64 + high % 128, low, number) }
+        let number = u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
+        assert!(number < EACH, "at most {EACH} addresses in one process");
+        let first = Ipv4Addr::new(127, 64, 0, 0).to_bits() + std::process::id() % 8192 * EACH;
+        Self { ip: (first + number).into() }
     }
 
     /// The address.

@@ -63,6 +63,25 @@ pub fn exists(pid: u32) -> bool {
     fs::exists(format!("/proc/{pid}")).expect("/proc is mounted")
 }
 
+/// Whether the process has ended; an orphan may still wait for init to reap it.
+pub fn has_ended(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_none_or(|(_, after_name)| after_name.starts_with('Z'))
+}
+
+/// The children of a process, zombies included.
+pub fn children(pid: Pid) -> Vec<u32> {
+    let processes = fs::read_dir("/proc").expect("/proc is mounted").flatten();
+    let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let parent = pid.as_raw_pid().to_string();
+    let is_child = |number: &u32| {
+        let stat = fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
+        // After the name: the state, then the parent.
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.split(' ').nth(1) == Some(&parent))
+    };
+    numbers.filter(is_child).collect()
+}
+
 /// Lets this process have as many file descriptors as it may, and says how many.
 pub fn raise_fd_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);
