@@ -199,7 +199,7 @@ fn a_program_without_a_slash_is_looked_for_in_path() {
 #[test]
 fn paths_of_a_relative_configuration_are_absolute() {
     // Cargo runs tests in the directory of their package.
-    let example = Path::new("../../../config/operate.toml");
+    let example = Path::new("fuzz/seeds/config/operate.toml");
     let config = crate::load(example, &env).unwrap_or_else(|errors| panic!("{errors}")).config;
     let AdminSocket::Path(socket) = config.admin.socket else { panic!("{:?}", config.admin.socket) };
     assert!(socket.is_absolute(), "{}", socket.display());
