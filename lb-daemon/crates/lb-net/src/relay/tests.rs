@@ -140,6 +140,7 @@ fn an_idle_relay_is_small() {
         let ((_client, from_client), (to_backend, _backend)) = (pair().await, pair().await);
         let (timer, counts) = (worker.timers().timer(), Counts::default());
         let relay = relay(&worker, from_client, to_backend, None, &timer, &counts, &());
-        assert!(size_of_val(&relay) <= 248, "{} bytes", size_of_val(&relay));
+        // 248 in a build of this crate alone: which features of tokio the rest of the workspace asks for shows in its streams.
+        assert!(size_of_val(&relay) <= 264, "{} bytes", size_of_val(&relay));
     });
 }
