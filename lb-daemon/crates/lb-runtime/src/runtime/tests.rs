@@ -25,7 +25,7 @@ fn config(backends: &[(u16, Option<u32>)]) -> Config {
         max_connections: limit.and_then(NonZeroU32::new),
         tier: 0,
         zone: None,
-        health_check: None,
+        health_check: Some(lb_model::HealthCheck::new(lb_model::Probe::Tcp)),
     };
     let pool = Pool {
         name: "p".parse().unwrap(),
@@ -462,9 +462,7 @@ async fn a_reload_keeps_what_is_known_of_backends_that_stay() {
     judge(&runtime, "b1", Health::Unhealthy);
     set(&runtime, "p/b0", OverrideChange::Drain).unwrap();
 
-    let mut new = config(&[(1, None), (1, None), (1, None)]);
-    new.pools[0].backends[1].health_check = Some(lb_model::HealthCheck::new(lb_model::Probe::Tcp));
-    runtime.apply(new, Discovered::new(), now());
+    runtime.apply(config(&[(1, None), (1, None), (1, None)]), Discovered::new(), now());
     assert_eq!(turns(&runtime, 2), ["b2", "b2"]);
     let pool = pool(&runtime);
     let states: Vec<_> = pool.backends().map(|(backend, _)| backend.state.in_flight()).collect();
@@ -473,8 +471,13 @@ async fn a_reload_keeps_what_is_known_of_backends_that_stay() {
     assert_eq!(pool.backends().next().unwrap().0.state.in_flight(), 0);
 
     // Whose checks are taken away is not unhealthy for ever.
-    runtime.apply(config(&[(1, None), (1, None)]), Discovered::new(), now());
+    let mut unchecked = config(&[(1, None), (1, None)]);
+    unchecked.pools[0].backends[1].health_check = None;
+    runtime.apply(unchecked, Discovered::new(), now());
     runtime.refresh(&mut runtime.control(), now());
+    assert_eq!(turns(&runtime, 2), ["b1", "b1"]);
+    // Not even by a verdict that was on its way.
+    judge(&runtime, "b1", Health::Unhealthy);
     assert_eq!(turns(&runtime, 2), ["b1", "b1"]);
 }
 
