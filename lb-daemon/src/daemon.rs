@@ -123,11 +123,12 @@ impl Daemon {
         // From here on nothing fails.
         let discovered = self.resolve(&config).await;
         let now = lb_net::clock::now();
-        let plan = self.runtime.plan(config.clone(), discovered.clone(), now);
-        if config != self.runtime.view().snapshot.config {
+        let plan = if config == self.runtime.view().snapshot.config {
+            self.runtime.plan(config, discovered, now)
+        } else {
             let apply = || self.runtime.apply(config.clone(), discovered, now);
-            self.listeners.commit(prepared, &self.runtime, &config, apply).await;
-        }
+            self.listeners.commit(prepared, &self.runtime, &config, apply).await
+        };
         let snapshot = Arc::clone(&self.runtime.view().snapshot);
         self.descriptors.share_out(&snapshot.config.global, sockets);
         // Also where nothing changed: it reads CA files again.

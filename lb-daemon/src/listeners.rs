@@ -84,13 +84,13 @@ impl Listeners {
 
     /// Puts into effect what was prepared, `apply` in its middle: whoever accepts finds its listener in the view that holds
     /// before `apply` and in that which holds after it.
-    pub(crate) async fn commit(
+    pub(crate) async fn commit<T>(
         &self,
         mut prepared: Prepared,
         runtime: &Arc<Runtime>,
         config: &Config,
-        apply: impl FnOnce(),
-    ) {
+        apply: impl FnOnce() -> T,
+    ) -> T {
         let before = self.held();
         let after: BTreeMap<_, _> = config
             .listeners
@@ -112,7 +112,7 @@ impl Listeners {
         for worker in self.workers.iter().filter(|_| !unwanted.is_empty()) {
             told(worker.close(unwanted.clone()).await);
         }
-        apply();
+        let applied = apply();
         for listener in &config.listeners {
             let Some(held) = after.get(&listener.name) else { continue };
             held.limit.resize(listener.max_connections.map(Into::into));
@@ -127,6 +127,7 @@ impl Listeners {
             tracing::info!(listener = %name, "no longer listening; its connections go on");
         }
         *self.held.lock().unwrap_or_else(PoisonError::into_inner) = after;
+        applied
     }
 
     fn hold(&self, listener: &Listener, prepared: &Prepared, known: Option<&Held>) -> Held {

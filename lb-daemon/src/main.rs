@@ -11,6 +11,7 @@ mod demo;
 mod discovery;
 mod health;
 mod listeners;
+mod look;
 mod metrics;
 mod overrides_file;
 mod service_manager;

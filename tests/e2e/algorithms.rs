@@ -85,6 +85,14 @@ impl Patients {
         std::fs::remove_file(self.files.path().join(name)).unwrap();
     }
 
+    /// One of the pool `web` falls ill and is active again.
+    fn fall_ill_and_recover(&self, daemon: &Daemon, name: &str) {
+        self.sicken(name);
+        daemon.wait_for_state("web", name, BackendState::Unhealthy);
+        self.heal(name);
+        daemon.wait_for_state("web", name, BackendState::Active);
+    }
+
     /// The entry of one in a pool with [`CHECKS`].
     fn entry(&self, name: &str, keys: &str) -> String {
         let file = self.files.path().join(name);
@@ -530,10 +538,7 @@ fn a_backend_that_comes_back_or_is_new_gets_few_connections_at_first() {
     let tally = visits(at.port(0), 40);
     assert!(of(&tally, "b") >= 12, "what is there from the start has no slow start: {tally:?}");
 
-    patients.sicken("b");
-    daemon.wait_for_state("web", "b", BackendState::Unhealthy);
-    patients.heal("b");
-    daemon.wait_for_state("web", "b", BackendState::Active);
+    patients.fall_ill_and_recover(&daemon, "b");
     eventually(PATIENCE, "its slow start begins", || daemon.backend("web", "b").weight == 10);
     assert_eq!(daemon.backend("web", "a").weight, 100);
     let tally = visits(at.port(0), 110);
@@ -554,10 +559,7 @@ fn slow_start_rises_in_ten_steps_to_the_full_share() {
     let lines = format!("balance = \"round_robin\"\nslow_start = \"3s\"\n{CHECKS}");
     let daemon =
         Daemon::start(Config::new().listener("web", at.port(0), "").pool_of("web", &entries, &lines));
-    patients.sicken("b");
-    daemon.wait_for_state("web", "b", BackendState::Unhealthy);
-    patients.heal("b");
-    daemon.wait_for_state("web", "b", BackendState::Active);
+    patients.fall_ill_and_recover(&daemon, "b");
     let mut weights = vec![];
     eventually(PATIENCE, "it has its full share", || {
         let backend = daemon.backend("web", "b");
@@ -581,10 +583,7 @@ fn slow_start_is_seen_in_status_with_the_usual_weight() {
     let lines = format!("balance = \"round_robin\"\nslow_start = \"10m\"\n{CHECKS}");
     let daemon =
         Daemon::start(Config::new().listener("web", at.port(0), "").pool_of("web", &entries, &lines));
-    patients.sicken("b");
-    daemon.wait_for_state("web", "b", BackendState::Unhealthy);
-    patients.heal("b");
-    daemon.wait_for_state("web", "b", BackendState::Active);
+    patients.fall_ill_and_recover(&daemon, "b");
     let tally = visits(at.port(0), 55);
     assert!(of(&tally, "b") <= 15, "it is in its slow start: {tally:?}");
     let (a, b) = (daemon.backend("web", "a"), daemon.backend("web", "b"));

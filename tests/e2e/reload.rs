@@ -15,10 +15,46 @@ use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use lb_tests::{Backend, Config, Daemon, End, Exchange, Exchanged, client};
+use lb_tests::{Backend, Behaviour, Config, Daemon, End, Exchange, Exchanged, Loopback, client};
 
 /// How long a test waits for something that has to happen, with much room for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Two backends in pools of their own, and a daemon whose listener `web` is served by the first.
+struct Site {
+    at: Loopback,
+    a: Backend,
+    b: Backend,
+    daemon: Daemon,
+}
+
+impl Site {
+    fn start() -> Self {
+        let at = Loopback::new();
+        let a = Backend::start("a", at.backend(0), Behaviour::Tag);
+        let b = Backend::start("b", at.backend(1), Behaviour::Tag);
+        let daemon = Daemon::start(Self::config_of(at, &a, &b, "a", ""));
+        Self { at, a, b, daemon }
+    }
+
+    fn config_of(at: Loopback, a: &Backend, b: &Backend, pool: &str, lines: &str) -> String {
+        format!("{}{}", pool_beside(pool_of(a), b), listener("web", &[at.port(0)], pool, lines))
+    }
+
+    /// The configuration with `web` served by `pool`, and further lines for it.
+    fn config(&self, pool: &str, lines: &str) -> String {
+        Self::config_of(self.at, &self.a, &self.b, pool, lines)
+    }
+
+    /// Replaces the file by one that has `web` served by `pool`.
+    fn configure(&self, pool: &str) {
+        self.daemon.configure(self.config(pool, ""));
+    }
+
+    fn served_by(&self) -> String {
+        served_by(self.at.port(0))
+    }
+}
 
 /// A listener as [`Config::listener`] does not write it: with several addresses, or with a pool of another name.
 fn listener(name: &str, bind: &[SocketAddr], pool: &str, lines: &str) -> String {

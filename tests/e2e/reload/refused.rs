@@ -3,38 +3,10 @@
 use std::fs;
 use std::net::TcpListener;
 
-use lb_tests::{Backend, Behaviour, Daemon, Loopback};
 use rustix::process::Signal;
 
 use super::clients::Clients;
-use super::{
-    assert_refuses, lines, listener, open, pool_beside, pool_of, refused_reload, reloads, served_by,
-};
-
-struct Site {
-    at: Loopback,
-    a: Backend,
-    b: Backend,
-    daemon: Daemon,
-}
-
-impl Site {
-    fn start() -> Self {
-        let at = Loopback::new();
-        let a = Backend::start("a", at.backend(0), Behaviour::Tag);
-        let b = Backend::start("b", at.backend(1), Behaviour::Tag);
-        let daemon = Daemon::start(Self::config_of(at, &a, &b, "a", ""));
-        Self { at, a, b, daemon }
-    }
-
-    fn config_of(at: Loopback, a: &Backend, b: &Backend, pool: &str, lines: &str) -> String {
-        format!("{}{}", pool_beside(pool_of(a), b), listener("web", &[at.port(0)], pool, lines))
-    }
-
-    fn config(&self, pool: &str, lines: &str) -> String {
-        Self::config_of(self.at, &self.a, &self.b, pool, lines)
-    }
-}
+use super::{Site, assert_refuses, lines, listener, open, refused_reload, reloads, served_by};
 
 /// Catches: an error without its place, an exit code of 0, an error that the log or status or metrics do not have.
 #[test]

@@ -3,41 +3,10 @@
 use std::process::Command;
 use std::thread;
 
-use lb_tests::{Backend, Behaviour, Daemon, Loopback, eventually};
+use lb_tests::eventually;
 use rustix::process::Signal;
 
-use super::{PATIENCE, lines, listener, pool_beside, pool_of, reloads, served_by, wait_for_reloads};
-
-/// Two backends, and a daemon whose listener `web` is served by the first.
-struct Site {
-    at: Loopback,
-    a: Backend,
-    b: Backend,
-    daemon: Daemon,
-}
-
-impl Site {
-    fn start() -> Self {
-        let at = Loopback::new();
-        let [a, b] = ["a", "b"].map(|name| (name, u16::from(name == "b")));
-        let [a, b] = [a, b].map(|(name, i)| Backend::start(name, at.backend(i), Behaviour::Tag));
-        let daemon = Daemon::start(Self::config(at, [&a, &b], "a"));
-        Self { at, a, b, daemon }
-    }
-
-    fn config(at: Loopback, [a, b]: [&Backend; 2], pool: &str) -> String {
-        format!("{}{}", pool_beside(pool_of(a), b), listener("web", &[at.port(0)], pool, ""))
-    }
-
-    /// Replaces the file by one that has `web` served by `pool`.
-    fn configure(&self, pool: &str) {
-        self.daemon.configure(Self::config(self.at, [&self.a, &self.b], pool));
-    }
-
-    fn served_by(&self) -> String {
-        served_by(self.at.port(0))
-    }
-}
+use super::{PATIENCE, Site, lines, listener, pool_beside, pool_of, reloads, wait_for_reloads};
 
 /// Catches: SIGHUP that does nothing, or the second one that does nothing.
 #[test]

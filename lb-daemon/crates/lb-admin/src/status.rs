@@ -2,6 +2,7 @@
 //!
 //! The comments are the OpenAPI document's descriptions.
 
+use lb_model::Standing;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -203,6 +204,19 @@ impl BackendState {
     }
 }
 
+impl From<Standing> for BackendState {
+    fn from(standing: Standing) -> Self {
+        match standing {
+            Standing::Active => Self::Active,
+            Standing::Standby => Self::Standby,
+            Standing::Draining => Self::Draining,
+            Standing::Disabled => Self::Disabled,
+            Standing::Unhealthy => Self::Unhealthy,
+            Standing::BackingOff => Self::BackingOff,
+        }
+    }
+}
+
 /// What health checks say about a backend.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Health {
@@ -234,6 +248,16 @@ pub enum HealthStatus {
     Healthy,
     /// It cannot.
     Unhealthy,
+}
+
+impl From<lb_model::Health> for HealthStatus {
+    fn from(health: lb_model::Health) -> Self {
+        match health {
+            lb_model::Health::Unknown => Self::Unknown,
+            lb_model::Health::Healthy => Self::Healthy,
+            lb_model::Health::Unhealthy => Self::Unhealthy,
+        }
+    }
 }
 
 /// What an operator has set for a backend, over the configuration.

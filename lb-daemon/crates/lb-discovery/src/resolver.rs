@@ -1,14 +1,14 @@
 //! Runs the schedule: resolves what is due, takes results in, tells changes. All of it in one task, names in
 //! their own.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use lb_tasks::Tasks;
 use tokio::sync::Notify;
-use tokio::task::{self, AbortHandle, JoinError, JoinSet};
+use tokio::task::JoinError;
 
 use crate::dns::{Dns, Settings};
 use crate::endpoint::Endpoint;
@@ -99,11 +99,12 @@ impl Resolver {
     where
         F: Future<Output = LookupResult> + Send + 'static,
     {
-        let mut running = Running::default();
+        // Their number has no bound but that of the names; that of their questions has.
+        let mut running = Tasks::default();
         self.schedule().restart(now());
         loop {
             while let Some((id, wanted)) = self.start_next() {
-                running.start(id, &wanted, resolve(Arc::clone(&wanted)));
+                running.spawn(id, resolve(wanted));
             }
             while let Some(change) = self.next_change() {
                 on_change(change);
@@ -118,8 +119,10 @@ impl Resolver {
                 }
             };
             tokio::select! {
-                () = self.changed.notified() => running.abort_unless(|id| self.schedule().wants(id)),
-                Some((id, result)) = running.next() => self.finish(id, result),
+                () = self.changed.notified() => running.abort_unless(|id| self.schedule().wants(*id)),
+                Some((id, result)) = running.next() => {
+                    self.finish(id, result.unwrap_or_else(|error| Err(self.unfinished(id, &error))));
+                }
                 () = is_due => {}
             }
         }
@@ -139,6 +142,15 @@ impl Resolver {
         self.schedule().finish(id, result, now(), fastrand::u32(..));
     }
 
+    /// For a lookup that was aborted, whose result nobody wants any more, or that has a bug.
+    fn unfinished(&self, id: NameId, error: &JoinError) -> LookupError {
+        let name = self.schedule().name(id).unwrap_or_default();
+        if error.is_panic() {
+            tracing::error!(%error, %name, "resolving a name has panicked");
+        }
+        LookupError { record: "all records", name, reason: NoAnswer::Exchange(error.to_string()) }
+    }
+
     fn schedule(&self) -> MutexGuard<'_, Schedule> {
         self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -146,55 +158,6 @@ impl Resolver {
     fn dns(&self) -> MutexGuard<'_, Option<Arc<Dns>>> {
         self.dns.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The names that are being resolved. Their number has no bound but that of the names; that of their questions
-/// has.
-#[derive(Default)]
-struct Running {
-    tasks: JoinSet<LookupResult>,
-    names: HashMap<task::Id, Name>,
-}
-
-struct Name {
-    id: NameId,
-    text: Arc<str>,
-    task: AbortHandle,
-}
-
-impl Running {
-    fn start(
-        &mut self,
-        id: NameId,
-        wanted: &Wanted,
-        lookup: impl Future<Output = LookupResult> + Send + 'static,
-    ) {
-        let task = self.tasks.spawn(lookup);
-        self.names.insert(task.id(), Name { id, text: wanted.query.name().as_str().into(), task });
-    }
-
-    fn abort_unless(&self, wanted: impl Fn(NameId) -> bool) {
-        self.names.values().filter(|name| !wanted(name.id)).for_each(|name| name.task.abort());
-    }
-
-    /// The next that ends; `None` if none is under way. Cancel safe.
-    async fn next(&mut self) -> Option<(NameId, LookupResult)> {
-        let ended = self.tasks.join_next_with_id().await?;
-        let (task, result) = match ended {
-            Ok((task, result)) => (task, Ok(result)),
-            Err(error) => (error.id(), Err(error)),
-        };
-        let name = self.names.remove(&task)?;
-        Some((name.id, result.unwrap_or_else(|error| Err(unfinished(&error, name.text)))))
-    }
-}
-
-/// For a lookup that was aborted, whose result nobody wants any more, or that has a bug.
-fn unfinished(error: &JoinError, name: Arc<str>) -> LookupError {
-    if error.is_panic() {
-        tracing::error!(%error, %name, "resolving a name has panicked");
-    }
-    LookupError { record: "all records", name, reason: NoAnswer::Exchange(error.to_string()) }
 }
 
 fn now() -> Instant {

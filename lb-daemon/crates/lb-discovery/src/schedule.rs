@@ -215,6 +215,11 @@ impl Schedule {
         self.names.contains_key(&id)
     }
 
+    /// The name as text, if it is wanted still.
+    pub(crate) fn name(&self, id: NameId) -> Option<Arc<str>> {
+        Some(self.names.get(&id)?.wanted.query.name().as_str().into())
+    }
+
     /// Takes a result in. `chance` is uniform over its whole range.
     pub(crate) fn finish(
         &mut self,

@@ -8,8 +8,8 @@
 //! says nothing about the backend and leaves its verdict alone: see [`ProbeError::is_local`].
 //!
 //! ```no_run
-//! # use lb_health::{Health, Scheduler, Target, TargetKey};
-//! # use lb_model::{HealthCheck, Probe};
+//! # use lb_health::{Scheduler, Target, TargetKey};
+//! # use lb_model::{Health, HealthCheck, Probe};
 //! # async fn wire() -> Result<(), Box<dyn std::error::Error>> {
 //! let scheduler = Scheduler::new(256); // in an Arc, if others want `snapshot`
 //! // At start and after each reload or resolver answer: everything that is to be checked. What stays, stays undisturbed.
@@ -34,6 +34,6 @@ mod schedule;
 mod scheduler;
 
 pub use error::{LastLine, ProbeError, Step};
-pub use machine::{Health, Machine, Outcome, Transition};
+pub use machine::{Machine, Outcome, Transition};
 pub use schedule::{Event, LastResult, Status, Target, TargetKey};
 pub use scheduler::Scheduler;

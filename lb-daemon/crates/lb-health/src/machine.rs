@@ -1,38 +1,8 @@
 //! From single results to a verdict: a pure state machine; time and chance come in as arguments.
 
-use std::fmt;
 use std::time::{Duration, Instant};
 
-use lb_model::HealthCheck;
-
-/// The verdict on a backend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Health {
-    /// Not checked yet. Gets traffic, as a backend without checks does: a start must not wait for the first results.
-    #[default]
-    Unknown,
-    /// Gets traffic.
-    Healthy,
-    /// Gets no new traffic.
-    Unhealthy,
-}
-
-impl Health {
-    /// The verdict as a word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Unknown => "unknown",
-            Self::Healthy => "healthy",
-            Self::Unhealthy => "unhealthy",
-        }
-    }
-}
-
-impl fmt::Display for Health {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+use lb_model::{Health, HealthCheck};
 
 /// What one probe said of its backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -10,10 +10,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lb_model::{BackendName, HealthCheck, PoolName};
+use lb_model::{BackendName, Health, HealthCheck, PoolName};
 
 use crate::error::ProbeError;
-use crate::machine::{Health, Machine, Outcome};
+use crate::machine::{Machine, Outcome};
 use crate::probe::{ProbeKey, ProbeResult};
 
 /// Who a target is, over all reloads.

@@ -1,15 +1,15 @@
 //! Runs the schedule: starts what is due, takes results in, tells events. All of it in one task, probes in their own.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use lb_model::Health;
+use lb_tasks::Tasks;
 use tokio::sync::Notify;
-use tokio::task::{self, AbortHandle, JoinError, JoinSet};
+use tokio::task::JoinError;
 
 use crate::error::ProbeError;
-use crate::machine::Health;
 use crate::probe::{self, ProbeKey, ProbeResult, TrustStores};
 use crate::schedule::{Event, ProbeId, Schedule, Status, Target, TargetKey};
 
@@ -71,19 +71,19 @@ impl Scheduler {
     where
         F: Future<Output = ProbeResult> + Send + 'static,
     {
-        let mut running = Running::new(self.max_running);
+        let mut running = Tasks::default();
         loop {
-            while running.has_room()
+            while running.len() < self.max_running
                 && let Some((id, key)) = self.start_next()
             {
-                running.start(id, probe(key));
+                running.spawn(id, probe(key));
             }
             while let Some(event) = self.next_event() {
                 log(&event);
                 on_event(event);
             }
             // Nothing to wait for where there is no room: something has to end first.
-            let due = self.schedule().next_due().filter(|_| running.has_room());
+            let due = self.schedule().next_due().filter(|_| running.len() < self.max_running);
             let is_due = async {
                 match due {
                     Some(due) => tokio::time::sleep_until(due.into()).await,
@@ -91,8 +91,10 @@ impl Scheduler {
                 }
             };
             tokio::select! {
-                () = self.changed.notified() => running.abort_unless(|id| self.schedule().wants(id)),
-                Some((id, result)) = running.next() => self.finish(id, result),
+                () = self.changed.notified() => running.abort_unless(|id| self.schedule().wants(*id)),
+                Some((id, result)) = running.next() => {
+                    self.finish(id, result.unwrap_or_else(|error| Err(unfinished(&error))));
+                }
                 () = is_due => {}
             }
         }
@@ -112,43 +114,6 @@ impl Scheduler {
 
     fn schedule(&self) -> MutexGuard<'_, Schedule> {
         self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The probes that are under way.
-struct Running {
-    most: usize,
-    tasks: JoinSet<ProbeResult>,
-    ids: HashMap<task::Id, (ProbeId, AbortHandle)>,
-}
-
-impl Running {
-    fn new(most: usize) -> Self {
-        Self { most, tasks: JoinSet::new(), ids: HashMap::new() }
-    }
-
-    fn has_room(&self) -> bool {
-        self.tasks.len() < self.most
-    }
-
-    fn start(&mut self, id: ProbeId, probe: impl Future<Output = ProbeResult> + Send + 'static) {
-        let task = self.tasks.spawn(probe);
-        self.ids.insert(task.id(), (id, task));
-    }
-
-    fn abort_unless(&self, wanted: impl Fn(ProbeId) -> bool) {
-        self.ids.values().filter(|(id, _)| !wanted(*id)).for_each(|(_, task)| task.abort());
-    }
-
-    /// The next that ends; `None` if none is under way. Cancel safe.
-    async fn next(&mut self) -> Option<(ProbeId, ProbeResult)> {
-        let ended = self.tasks.join_next_with_id().await?;
-        let (task, result) = match ended {
-            Ok(ended) => ended,
-            Err(error) => (error.id(), Err(unfinished(&error))),
-        };
-        let (id, _) = self.ids.remove(&task)?;
-        Some((id, result))
     }
 }
 

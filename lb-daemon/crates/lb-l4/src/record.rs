@@ -79,7 +79,7 @@ impl RelayObserver for Record {
     fn answered(&self, after: Duration) {
         if let (Some(backend), Some(sheet)) = (&self.backend, self.backend_sheet()) {
             sheet.first_byte.observe(after);
-            backend.observe_answer(after, clock::now());
+            backend.observe_answer(after, clock::now);
         }
     }
 

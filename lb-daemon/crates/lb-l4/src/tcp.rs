@@ -24,6 +24,7 @@ use crate::record::{Common, Record};
 
 /// Makes the service of one TCP listener for each worker. What the listener's settings are, each connection finds in the
 /// view of its moment, so that a reload needs no other service.
+#[derive(Debug, Clone)]
 pub struct TcpProxy {
     name: ListenerName,
     slot: ListenerSlot,
@@ -63,11 +64,7 @@ struct Former {
 impl MakeService for TcpProxy {
     fn make(&self, worker: &Rc<Worker>) -> Rc<dyn Service> {
         Rc::new(OnWorker {
-            name: self.name.clone(),
-            slot: self.slot,
-            former: self.former,
-            runtime: Arc::clone(&self.runtime),
-            metrics: Arc::clone(&self.metrics),
+            proxy: self.clone(),
             common: RefCell::default(),
             last: OnceCell::new(),
             // Workers take turns from different places: the first connections shall not all go to the same backend.
@@ -78,11 +75,7 @@ impl MakeService for TcpProxy {
 
 /// The service on one worker.
 struct OnWorker {
-    name: ListenerName,
-    slot: ListenerSlot,
-    former: Option<Former>,
-    runtime: Arc<Runtime>,
-    metrics: Arc<PerWorker<ListenerSheet>>,
+    proxy: TcpProxy,
     /// For the pool that the last connection was for.
     common: RefCell<Option<Rc<Common>>>,
     /// What held when the listener was removed, for those whom it had taken before.
@@ -125,7 +118,7 @@ impl Service for OnWorker {
     }
 
     fn closing(&self) {
-        let view = self.runtime.view();
+        let view = self.proxy.runtime.view();
         let Some((listener, pool)) = self.find(&view) else { return };
         let seed = view.snapshot.config.global.hash_seed;
         let _ = self.last.set(Last { listener: Arc::clone(listener), pool: Arc::clone(pool), seed });
@@ -143,14 +136,14 @@ impl OnWorker {
         if let Some(Last { listener, pool, seed }) = self.last.get() {
             return Some(of(listener, pool, *seed));
         }
-        let view = self.runtime.view();
+        let view = self.proxy.runtime.view();
         let (listener, pool) = self.find(&view)?;
         Some(of(listener, pool, view.snapshot.config.global.hash_seed))
     }
 
     fn find<'v>(&self, view: &'v View) -> Option<(&'v Arc<Listener>, &'v Arc<PoolView>)> {
-        let former = self.former.filter(|former| view.snapshot.generation <= former.until_after);
-        let listener = view.listener(former.map_or(self.slot, |former| former.slot))?;
+        let former = self.proxy.former.filter(|former| view.snapshot.generation <= former.until_after);
+        let listener = view.listener(former.map_or(self.proxy.slot, |former| former.slot))?;
         Some((listener, view.pool(listener.pool)?))
     }
 
@@ -160,7 +153,7 @@ impl OnWorker {
         if let Some(common) = slot.as_ref().filter(|common| common.pool == *pool) {
             return Rc::clone(common);
         }
-        let (listener, metrics) = (self.name.clone(), Arc::clone(&self.metrics));
+        let (listener, metrics) = (self.proxy.name.clone(), Arc::clone(&self.proxy.metrics));
         Rc::clone(slot.insert(Rc::new(Common { listener, pool: pool.clone(), metrics })))
     }
 
@@ -261,19 +254,19 @@ impl OnWorker {
                 sheet.connections.add(1);
                 sheet.connect.observe(took);
                 backend.observe_connect(took, now);
-                self.runtime.connect_succeeded(pool, backend);
+                self.proxy.runtime.connect_succeeded(pool, backend);
             }
             // A backend without a port is dialled on the client's: a port that nobody listens on says nothing of the others,
             // and clients must not be able to take backends out by asking for it.
             Err(ConnectError::Refused(_)) if backend.address.port.is_none() => sheet.connect_failures.add(1),
             Err(error @ ConnectError::Refused(_)) => {
                 sheet.connect_failures.add(1);
-                self.runtime.connect_failed(pool, backend, error, now);
+                self.proxy.runtime.connect_failed(pool, backend, error, now);
             }
             Err(error @ ConnectError::TimedOut) => {
                 sheet.connect_timeouts.add(1);
                 backend.observe_connect(took, now);
-                self.runtime.connect_failed(pool, backend, error, now);
+                self.proxy.runtime.connect_failed(pool, backend, error, now);
             }
             Err(ConnectError::NoLocalPort(_) | ConnectError::LocalResources(_)) => {}
         }

@@ -16,6 +16,7 @@ mod listener;
 mod name;
 mod percent;
 mod pool;
+mod standing;
 mod termination;
 
 pub use access::AccessList;
@@ -33,4 +34,5 @@ pub use listener::{Listener, Protocol};
 pub use name::{BackendName, InvalidName, ListenerName, PoolName, ZoneName};
 pub use percent::{InvalidPercent, Percent};
 pub use pool::{Algorithm, Backend, PassiveHealth, Pool, PoolId, Queue, Weight, Zones};
+pub use standing::{Health, Standing};
 pub use termination::Termination;

@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_utils::CachePadded;
+use crossbeam_utils::atomic::AtomicCell;
 use lb_balance::PeakEwma;
-use lb_model::{BackendAddress, BackendName, PoolName};
+use lb_model::{BackendAddress, BackendName, Health, PoolName, Standing};
 use lb_telemetry::metrics::{BackendSheet, PerWorker};
 
 use crate::Passive;
-use crate::membership::{Situation, Standing};
+use crate::membership::Situation;
 use crate::queue::Queue;
 
 /// A backend of one view. Small, so that a long connection that keeps it pins nothing else of the view.
@@ -46,10 +47,10 @@ impl Backend {
         }
     }
 
-    /// It answered `after` its connection was made.
-    pub fn observe_answer(&self, after: Duration, now: Instant) {
+    /// It answered `after` its connection was made. The clock is only read where that is measured.
+    pub fn observe_answer(&self, after: Duration, now: impl FnOnce() -> Instant) {
         if self.measure_response == Measure::Yes {
-            self.state.response().answer.observe(after, now);
+            self.state.response().answer.observe(after, now());
         }
     }
 }
@@ -60,8 +61,8 @@ pub struct BackendState {
     in_flight: CachePadded<AtomicU32>,
     /// Most connections at once; `u32::MAX` for no limit.
     limit: AtomicU32,
-    /// What the health checks say: a [`Health`].
-    health: AtomicU8,
+    /// What the health checks say.
+    health: AtomicCell<Health>,
     /// Whether the published view counts it as eligible.
     eligible: AtomicBool,
     /// Who may connect after a back-off: see the constants of [`Trial`].
@@ -76,18 +77,6 @@ pub struct BackendState {
     response: Mutex<Response>,
     /// What is counted of it.
     pub metrics: PerWorker<BackendSheet>,
-}
-
-/// What the health checks say of a backend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Health {
-    /// Nothing, or nothing yet: it counts as healthy.
-    Unknown = 0,
-    /// It is healthy.
-    Healthy = 1,
-    /// It is not.
-    Unhealthy = 2,
 }
 
 /// Whether the backend could be used when that was last looked at, and since when: where slow start begins.
@@ -123,7 +112,7 @@ impl BackendState {
         Self {
             in_flight: CachePadded::new(AtomicU32::new(0)),
             limit: AtomicU32::new(limit.unwrap_or(u32::MAX)),
-            health: AtomicU8::new(Health::Unknown as u8),
+            health: AtomicCell::default(),
             eligible: AtomicBool::new(false),
             trial: AtomicU8::new(Trial::OVER),
             failing: AtomicBool::new(false),
@@ -138,15 +127,11 @@ impl BackendState {
 
     /// What the health checks say.
     pub fn health(&self) -> Health {
-        match self.health.load(Ordering::Relaxed) {
-            1 => Health::Healthy,
-            2 => Health::Unhealthy,
-            _ => Health::Unknown,
-        }
+        self.health.load()
     }
 
     pub(crate) fn set_health(&self, health: Health) {
-        self.health.store(health as u8, Ordering::Relaxed);
+        self.health.store(health);
     }
 
     pub(crate) fn set_limit(&self, limit: Option<u32>) {

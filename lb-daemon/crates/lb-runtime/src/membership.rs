@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use lb_balance::{Capacity, Load, TierMember, share_load, spread, suffices};
-use lb_model::{Pool, Zones};
+use lb_model::{Pool, Standing, Zones};
 
 /// One backend at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,23 +32,6 @@ pub(crate) enum Condition {
     Unhealthy,
     BackingOff,
     Good,
-}
-
-/// Where a backend stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// Takes nothing new because an operator said so.
-    Draining,
-    /// Takes nothing new because its weight is 0.
-    Disabled,
-    /// Its health checks fail.
-    Unhealthy,
-    /// It did not accept connections and is left alone for a while.
-    BackingOff,
-    /// Gets connections.
-    Active,
-    /// Could get connections, but better tiers or zones take them all.
-    Standby,
 }
 
 /// The standing of each backend, and its share of new connections.

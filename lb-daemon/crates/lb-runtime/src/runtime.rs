@@ -8,13 +8,12 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
 use lb_model::{
-    Admin, Backend as BackendSettings, BackendName, Config, ListenerName, PassiveHealth, Percent, Pool,
-    PoolName, Workers,
+    Admin, Backend as BackendSettings, BackendName, Config, Health, ListenerName, PassiveHealth, Percent,
+    Pool, PoolName, Standing, Workers,
 };
 use tokio::sync::Notify;
 
-use crate::backend::{Backend, Health};
-use crate::membership::Standing;
+use crate::backend::Backend;
 use crate::overrides::{OverrideChange, OverrideTarget, Overrides};
 use crate::passive::Room;
 use crate::plan::Plan;
@@ -128,15 +127,17 @@ impl Runtime {
     }
 
     /// Puts another configuration into effect: from here on every connection sees all of it. What is known of backends that
-    /// keep their name and address stays known.
-    pub fn apply(&self, config: Config, discovered: Discovered, now: Instant) {
+    /// keep their name and address stays known. Tells what has changed.
+    pub fn apply(&self, config: Config, discovered: Discovered, now: Instant) -> Plan {
         let mut control = self.control();
         let old = self.view.load_full();
         let view = control.view_of(config, discovered, Some(&old), self.workers, now);
         for pool in &view.pools {
             pool.adopt_settings();
         }
+        let plan = Plan::between(&old, &view, &self.started_with);
         self.publish(&mut control, view, now);
+        plan
     }
 
     /// What [`apply`](Self::apply) would change.

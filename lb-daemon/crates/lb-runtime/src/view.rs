@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lb_balance::{BackendIndex, Balancer, Candidates, FlowHash, Member, Protocol, Turn};
-use lb_model::{Algorithm, Config, Global, Listener, Pool, PoolId, Weight};
+use lb_model::{Algorithm, Config, Global, Health, Listener, Pool, PoolId, Standing, Weight};
 
-use crate::backend::{Backend, BackendState, Health, Lease, Measure, Usable};
-use crate::membership::{Condition, Membership, Situation, Standing, Zone};
+use crate::backend::{Backend, BackendState, Lease, Measure, Usable};
+use crate::membership::{Condition, Membership, Situation, Zone};
 use crate::overrides::{Override, OverrideTarget, Overrides};
 use crate::passive::Room;
 use crate::queue::{NoPlace, Queue, Waiting};

@@ -23,8 +23,7 @@ pub use per_worker::PerWorker;
 pub use process::Process;
 pub use reference::reference_markdown;
 pub use report::{
-    BackendReport, BackendState, Configuration, DiscoveryReport, Health, ListenerReport, PoolReport,
-    ReloadResult, Report,
+    BackendReport, Configuration, DiscoveryReport, ListenerReport, PoolReport, ReloadResult, Report,
 };
 pub use sheets::{BackendSheet, ListenerSheet, WorkerSheet};
 

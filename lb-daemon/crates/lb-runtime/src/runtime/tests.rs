@@ -13,7 +13,7 @@ use lb_model::{
 use std::io;
 
 use super::*;
-use crate::{ChangeKind, Lease, NoLease, NoPlace, Standing, Tried, Waiting};
+use crate::{ChangeKind, Lease, NoLease, NoPlace, Tried, Waiting};
 
 const BACKOFF: Duration = Duration::from_secs(1);
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use lb_model::{Health, Standing};
+
 use crate::metrics::{BackendSheet, ListenerSheet, PerWorker, Process, WorkerSheet};
 
 /// The state of the whole process at a scrape.
@@ -97,9 +99,9 @@ pub struct BackendReport<'a> {
     /// Its share of new connections: as configured or overridden, without what tiers, zones and slow start make of it.
     pub weight: u32,
     /// Whether it takes new connections, and if not, why.
-    pub state: BackendState,
-    /// What its health checks say.
-    pub health: Health,
+    pub state: Standing,
+    /// What its health checks say, if it has any.
+    pub health: Option<Health>,
     /// How long its last health check took.
     pub check_duration: Option<Duration>,
 }
@@ -108,62 +110,11 @@ impl BackendReport<'_> {
     /// Whether the backend itself is fit for connections, whatever operators want of it.
     pub(crate) fn is_up(&self) -> bool {
         let state_is_up = match self.state {
-            BackendState::Active
-            | BackendState::Standby
-            | BackendState::Draining
-            | BackendState::Disabled => true,
-            BackendState::Unhealthy | BackendState::BackingOff => false,
+            Standing::Active | Standing::Standby | Standing::Draining | Standing::Disabled => true,
+            Standing::Unhealthy | Standing::BackingOff => false,
         };
-        state_is_up && self.health != Health::Unhealthy
+        state_is_up && self.health != Some(Health::Unhealthy)
     }
-}
-
-/// Whether a backend takes new connections, and if not, why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BackendState {
-    /// It takes new connections.
-    Active,
-    /// It could, but a lower tier or a nearer zone has capacity enough.
-    Standby,
-    /// An operator lets its connections end.
-    Draining,
-    /// Its weight is 0.
-    Disabled,
-    /// Its health checks fail.
-    Unhealthy,
-    /// It did not accept connections and is left alone for a while.
-    BackingOff,
-}
-
-impl BackendState {
-    /// Every state, in documentation order.
-    pub const ALL: [Self; 6] =
-        [Self::Active, Self::Standby, Self::Draining, Self::Disabled, Self::Unhealthy, Self::BackingOff];
-
-    /// The stable snake_case label.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Standby => "standby",
-            Self::Draining => "draining",
-            Self::Disabled => "disabled",
-            Self::Unhealthy => "unhealthy",
-            Self::BackingOff => "backing_off",
-        }
-    }
-}
-
-/// What a backend's health checks say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Health {
-    /// It has none.
-    Unchecked,
-    /// None has ended yet.
-    Unknown,
-    /// It is healthy.
-    Healthy,
-    /// It is not.
-    Unhealthy,
 }
 
 /// A DNS name that backends come from.

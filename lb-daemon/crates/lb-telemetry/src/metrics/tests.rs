@@ -10,7 +10,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use lb_model::Termination;
+use lb_model::{Health, Standing, Termination};
 
 use super::*;
 
@@ -65,8 +65,8 @@ impl Sheets {
             active: 7,
             connection_limit: Some(100),
             weight: 3,
-            state: BackendState::Active,
-            health: Health::Healthy,
+            state: Standing::Active,
+            health: Some(Health::Healthy),
             check_duration: Some(Duration::from_micros(1_250)),
         };
         let b = BackendReport {
@@ -75,8 +75,8 @@ impl Sheets {
             active: 0,
             connection_limit: None,
             weight: 1,
-            state: BackendState::Unhealthy,
-            health: Health::Unhealthy,
+            state: Standing::Unhealthy,
+            health: Some(Health::Unhealthy),
             check_duration: None,
         };
         Report {

@@ -1,11 +1,11 @@
 //! What backends tell.
 
-use lb_model::Termination;
+use lb_model::{Health, Standing, Termination};
 
 use crate::metrics::exposition::{Samples, Value};
 use crate::metrics::families::{Family, Kind};
 use crate::metrics::sheets::LATENCY;
-use crate::metrics::{BackendReport, BackendSheet, BackendState, Counter, Health, Report};
+use crate::metrics::{BackendReport, BackendSheet, Counter, Report};
 
 /// What each family has at least.
 const LABELS: &[&str] = &["pool", "backend"];
@@ -26,7 +26,7 @@ pub(super) static FAMILIES: [Family; 13] = [
         labels: &["pool", "backend", "state"],
         samples: |report, out| {
             for (pool, backend) in backends(report) {
-                for state in BackendState::ALL {
+                for state in Standing::ALL {
                     out.put(&[pool, backend.name, state.label()], backend.state == state);
                 }
             }
@@ -40,9 +40,9 @@ pub(super) static FAMILIES: [Family; 13] = [
         labels: LABELS,
         samples: |report, out| {
             each(report, out, |backend| match backend.health {
-                Health::Unchecked | Health::Unknown => None,
-                Health::Healthy => Some(true.into()),
-                Health::Unhealthy => Some(false.into()),
+                None | Some(Health::Unknown) => None,
+                Some(Health::Healthy) => Some(true.into()),
+                Some(Health::Unhealthy) => Some(false.into()),
             });
         },
     },

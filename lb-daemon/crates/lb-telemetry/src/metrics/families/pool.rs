@@ -1,6 +1,7 @@
 //! What pools tell, and the names that their backends come from.
 
-use crate::metrics::BackendState;
+use lb_model::Standing;
+
 use crate::metrics::families::{Family, Kind};
 
 pub(super) static FAMILIES: [Family; 6] = [
@@ -11,7 +12,7 @@ pub(super) static FAMILIES: [Family; 6] = [
         labels: &["pool", "state"],
         samples: |report, out| {
             for pool in &report.pools {
-                for state in BackendState::ALL {
+                for state in Standing::ALL {
                     let backends = pool.backends.iter().filter(|backend| backend.state == state);
                     out.put(&[pool.name, state.label()], u64::try_from(backends.count()).unwrap_or(u64::MAX));
                 }

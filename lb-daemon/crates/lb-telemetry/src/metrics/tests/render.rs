@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lb_model::{Health, Standing};
+
 use super::*;
 use crate::metrics::exposition::Value;
 use crate::metrics::families::{self, Kind};
@@ -126,13 +128,13 @@ fn workers_are_summed_and_told_apart() {
 #[test]
 fn a_backend_is_in_one_state() {
     let sheets = Sheets::used();
-    for state in BackendState::ALL {
+    for state in Standing::ALL {
         let mut report = sheets.report();
         report.pools[0].backends[0].state = state;
         let text = render(&report);
         let of_a = samples(&text, "sluice_backend_state{pool=\"servers\",backend=\"a\",");
         let is: Vec<_> = of_a.iter().filter(|line| line.ends_with(" 1")).collect();
-        assert_eq!(of_a.len(), BackendState::ALL.len());
+        assert_eq!(of_a.len(), Standing::ALL.len());
         assert_eq!(is.len(), 1);
         assert!(is[0].contains(&format!("state=\"{}\"", state.label())), "{is:?}");
     }
@@ -142,14 +144,14 @@ fn a_backend_is_in_one_state() {
 fn what_operators_do_to_a_backend_does_not_make_it_fail() {
     let sheets = Sheets::used();
     for (state, health, up) in [
-        (BackendState::Active, Health::Unchecked, 1),
-        (BackendState::Active, Health::Unknown, 1),
-        (BackendState::Standby, Health::Healthy, 1),
-        (BackendState::Draining, Health::Healthy, 1),
-        (BackendState::Draining, Health::Unhealthy, 0),
-        (BackendState::Disabled, Health::Unchecked, 1),
-        (BackendState::Unhealthy, Health::Unhealthy, 0),
-        (BackendState::BackingOff, Health::Healthy, 0),
+        (Standing::Active, None, 1),
+        (Standing::Active, Some(Health::Unknown), 1),
+        (Standing::Standby, Some(Health::Healthy), 1),
+        (Standing::Draining, Some(Health::Healthy), 1),
+        (Standing::Draining, Some(Health::Unhealthy), 0),
+        (Standing::Disabled, None, 1),
+        (Standing::Unhealthy, Some(Health::Unhealthy), 0),
+        (Standing::BackingOff, Some(Health::Healthy), 0),
     ] {
         let mut report = sheets.report();
         (report.pools[0].backends[0].state, report.pools[0].backends[0].health) = (state, health);
@@ -165,7 +167,7 @@ fn what_is_not_known_is_not_there() {
     report.process = Process::default();
     report.listeners.clear();
     report.pools[0].backends.remove(0);
-    report.pools[0].backends[0].health = Health::Unknown;
+    report.pools[0].backends[0].health = Some(Health::Unknown);
     let text = render(&report);
     for absent in [
         "process_open_fds",
