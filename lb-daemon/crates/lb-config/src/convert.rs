@@ -19,6 +19,8 @@ mod log;
 mod pool;
 mod pool_names;
 mod probe;
+mod send_proxy;
+mod sni;
 mod zones;
 
 use std::fmt;
@@ -39,6 +41,7 @@ pub(crate) fn config(documents: &[Document<'_>], problems: &mut Problems) -> Opt
     duplicate::check(documents, problems);
     bind::check_overlaps(documents, problems);
     zones::check(documents, problems);
+    send_proxy::check_listeners(documents, problems);
 
     let global = global::convert(documents);
     let log = log::convert(documents);
@@ -83,6 +86,24 @@ fn required<'r, T>(
         problems.absence(document.diagnostic(table.clone(), &format!("the key `{key}` is missing")));
     }
     value
+}
+
+/// Where the value of a key stands.
+fn span<T>(raw: Option<&Located<T>>) -> Option<&Range<usize>> {
+    raw.map(|raw| &raw.span)
+}
+
+/// Whether the list at `key` has entries in the file, not only such as are of use.
+fn has_entries<T>(
+    key: &str,
+    list: Option<&Located<Vec<T>>>,
+    table: &Range<usize>,
+    document: &Document<'_>,
+) -> bool {
+    match list {
+        Some(list) => !list.value.is_empty() || !document.is_empty_list(&list.span),
+        None => document.has_key(table, key),
+    }
 }
 
 /// The name of a table, such as `web` in `[pools.web]`.

@@ -23,6 +23,10 @@ pub(crate) const LOG: Log = Log { level: LogLevel::Info, format: LogFormat::Huma
 
 /// Long enough for what chats rarely, short enough that what died without a word does not pile up for a day.
 pub(crate) const IDLE_TIMEOUT: Option<Duration> = Some(Duration::from_secs(600));
+/// Flows are many and do not say that they end; one that is forgotten too soon begins anew with its next datagram.
+pub(crate) const FLOW_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Enough for a lost packet or two, little for somebody who opens connections to hold them.
+pub(crate) const HEADER_TIMEOUT: Duration = Duration::from_secs(3);
 /// On the client's side probes cost a packet a minute and find clients that are gone.
 pub(crate) const CLIENT_KEEPALIVE: Option<Duration> = Some(Duration::from_secs(60));
 

@@ -3,11 +3,13 @@
 mod backend;
 mod health_check;
 mod inline;
+mod listener;
+mod send_proxy;
 
 use std::fmt::{self, Write as _};
 
 use lb_model::{
-    Admin, AdminSocket, AdminTcp, AdminTls, Config, DiscoverySettings, Global, HealthCheck, Listener, Log,
+    Admin, AdminSocket, AdminTcp, AdminTls, Config, DiscoverySettings, Global, HealthCheck, Log,
     MaxConnections, PassiveHealth, Pool, Queue, Watch, Workers,
 };
 
@@ -21,7 +23,7 @@ pub fn effective(config: &Config) -> String {
     write_global(&mut out, global)
         .and_then(|()| write_log(&mut out, log))
         .and_then(|()| write_admin(&mut out, admin))
-        .and_then(|()| listeners.iter().try_for_each(|listener| write_listener(&mut out, listener, config)))
+        .and_then(|()| listeners.iter().try_for_each(|listener| listener::write(&mut out, listener, config)))
         .and_then(|()| pools.iter().try_for_each(|pool| write_pool(&mut out, pool)))
         .expect("a String takes everything");
     out
@@ -100,24 +102,6 @@ fn admin_tcp(tcp: &AdminTcp) -> Inline {
     table
 }
 
-fn write_listener(out: &mut String, listener: &Listener, config: &Config) -> fmt::Result {
-    let Listener { name, bind, protocol, pool, max_connections, idle_timeout, keepalive, access } = listener;
-    writeln!(out, "\n[listeners.{}]", key(name.as_str()))?;
-    writeln!(out, "bind = {}", list(bind))?;
-    writeln!(out, "protocol = \"{}\"", text::protocol(*protocol))?;
-    if let Some(pool) = config.pool(*pool) {
-        writeln!(out, "pool = \"{}\"", pool.name)?;
-    }
-    match max_connections {
-        Some(max) => writeln!(out, "max_connections = {max}")?,
-        None => writeln!(out, "# max_connections: no limit")?,
-    }
-    writeln!(out, "idle_timeout = \"{}\"", text::duration_or_off(*idle_timeout))?;
-    writeln!(out, "keepalive = \"{}\"", text::duration_or_off(*keepalive))?;
-    writeln!(out, "allow = {}", list(access.allow()))?;
-    writeln!(out, "deny = {}", list(access.deny()))
-}
-
 fn write_pool(out: &mut String, pool: &Pool) -> fmt::Result {
     let Pool {
         name,
@@ -133,6 +117,7 @@ fn write_pool(out: &mut String, pool: &Pool) -> fmt::Result {
         slow_start,
         panic_threshold,
         zones,
+        send_proxy,
     } = pool;
     let Queue { limit, timeout } = queue;
     let PassiveHealth { failures, backoff, max_backoff, max_ejected } = passive_health;
@@ -156,6 +141,7 @@ fn write_pool(out: &mut String, pool: &Pool) -> fmt::Result {
     writeln!(out, "connect_timeout = \"{}\"", text::duration(*connect_timeout))?;
     writeln!(out, "connect_tries = {connect_tries}")?;
     writeln!(out, "keepalive = \"{}\"", text::duration_or_off(*keepalive))?;
+    writeln!(out, "send_proxy = {}", send_proxy::or_off(*send_proxy))?;
     writeln!(out, "queue = {{ limit = {limit}, timeout = \"{}\" }}", text::duration(*timeout))?;
     writeln!(
         out,

@@ -14,7 +14,9 @@ mod log;
 mod passive_health;
 mod pool;
 mod queue;
+mod send_proxy;
 mod short_or;
+mod sni;
 mod text_form;
 mod value;
 
@@ -31,6 +33,8 @@ pub(crate) use log::RawLog;
 pub(crate) use passive_health::RawPassiveHealth;
 pub(crate) use pool::{RawPool, RawZones};
 pub(crate) use queue::RawQueue;
+pub(crate) use send_proxy::{RawProxyHeader, RawProxyTlv, RawProxyVersion, RawSendProxy};
 pub(crate) use short_or::ShortOr;
+pub(crate) use sni::RawSniRoute;
 pub(crate) use text_form::Text;
 pub(crate) use value::{AutoOr, Located, Named, OffOr, Whole, Word};

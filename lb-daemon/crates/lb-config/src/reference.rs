@@ -72,6 +72,9 @@ fn table_below<'s>(path: &str, key: &str, value: &'s Value) -> Option<(String, &
     if value.get("x-explained").is_some() {
         return None;
     }
+    if let Some(items) = value.get("items").filter(|items| items.get("properties").is_some()) {
+        return Some((format!("[[{path}]]"), items));
+    }
     let (header, choices) = match value.get("items") {
         Some(items) => (format!("[[{path}]]"), items.get("anyOf")?),
         None => (format!("[{path}]"), value.get("anyOf")?),
@@ -148,12 +151,14 @@ mod tests {
             "`[admin.tcp]`",
             "`[admin.tcp.tls]`",
             "`[listeners.NAME]`",
+            "`[[listeners.NAME.sni]]`",
             "`[pools.NAME]`",
             "`[[pools.NAME.backends]]`",
             "`[pools.NAME.health_check]`",
             "`[pools.NAME.health_check.body]`",
             "`[pools.NAME.health_check.expect]`",
             "`[pools.NAME.discovery]`",
+            "`[pools.NAME.send_proxy]`",
             "`[pools.NAME.queue]`",
             "`[pools.NAME.passive_health]`",
         ] {

@@ -8,6 +8,7 @@ mod examples;
 mod health_checks;
 mod hostile;
 mod include;
+mod protocols;
 mod round_trip;
 mod unknown_keys;
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use lb_model::{Algorithm, DiscoveryQuery, IpFamilies, LogFormat, LogLevel, Protocol, Zones};
+use lb_model::{Algorithm, DiscoveryQuery, IpFamilies, LogFormat, LogLevel, Zones};
 
 use crate::duration::Period;
 
@@ -73,12 +73,6 @@ pub(crate) fn ip_families(families: IpFamilies) -> &'static str {
         IpFamilies::Both => "both",
         IpFamilies::Ipv4 => "ipv4",
         IpFamilies::Ipv6 => "ipv6",
-    }
-}
-
-pub(crate) fn protocol(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Tcp => "tcp",
     }
 }
 

@@ -5,5 +5,6 @@
 
 mod record;
 mod tcp;
+mod udp;
 
 pub use tcp::TcpProxy;

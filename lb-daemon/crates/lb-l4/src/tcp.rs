@@ -144,7 +144,7 @@ impl OnWorker {
     fn find<'v>(&self, view: &'v View) -> Option<(&'v Arc<Listener>, &'v Arc<PoolView>)> {
         let former = self.proxy.former.filter(|former| view.snapshot.generation <= former.until_after);
         let listener = view.listener(former.map_or(self.proxy.slot, |former| former.slot))?;
-        Some((listener, view.pool(listener.pool)?))
+        Some((listener, view.pool(listener.pool?)?))
     }
 
     fn common(&self, pool: &PoolView) -> Rc<Common> {

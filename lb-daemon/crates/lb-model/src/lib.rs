@@ -8,6 +8,7 @@
 mod access;
 mod address;
 mod admin;
+mod alpn;
 mod config;
 mod discovery;
 mod duration;
@@ -16,12 +17,15 @@ mod listener;
 mod name;
 mod percent;
 mod pool;
+mod server_name;
+mod sni;
 mod standing;
 mod termination;
 
 pub use access::AccessList;
 pub use address::{BackendAddress, Bind, BindHost, InvalidAddress, InvalidPortRange, PortRange};
 pub use admin::{Admin, AdminSocket, AdminTcp, AdminTls};
+pub use alpn::{AlpnProtocol, InvalidAlpnProtocol};
 pub use config::{Config, Global, Log, LogFormat, LogLevel, MaxConnections, Watch, Workers};
 pub use discovery::{Discovery, DiscoveryQuery, DiscoverySettings, IpFamilies};
 pub use duration::DurationText;
@@ -33,6 +37,12 @@ pub use health::{
 pub use listener::{Listener, Protocol};
 pub use name::{BackendName, InvalidName, ListenerName, PoolName, ZoneName};
 pub use percent::{InvalidPercent, Percent};
-pub use pool::{Algorithm, Backend, PassiveHealth, Pool, PoolId, Queue, Weight, Zones};
+pub use pool::{
+    Algorithm, Backend, Include, PassiveHealth, Pool, PoolId, ProxyTlvs, Queue, SendProxy, Weight, Zones,
+};
+pub use server_name::{
+    InvalidServerName, InvalidServerNamePattern, ServerName, ServerNameMap, ServerNamePattern,
+};
+pub use sni::{NoRoute, SniRoute, SniRoutes};
 pub use standing::{Health, Standing};
 pub use termination::Termination;

@@ -1,9 +1,11 @@
 //! What clients connect to.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::time::Duration;
 
-use crate::{AccessList, Bind, ListenerName, PoolId};
+use ipnet::IpNet;
+
+use crate::{AccessList, Bind, ListenerName, PoolId, SniRoutes};
 
 /// Addresses, ports and a protocol that clients connect to, and the pool that serves them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,11 +16,23 @@ pub struct Listener {
     pub bind: Vec<Bind>,
     /// What is spoken.
     pub protocol: Protocol,
-    /// Who serves it.
-    pub pool: PoolId,
-    /// Most connections at once over all workers; further ones wait in the kernel's accept queue.
+    /// Who serves it. `None` only for [`Protocol::Tls`], where it serves those that no route of [`sni`](Self::sni) is for.
+    pub pool: Option<PoolId>,
+    /// For [`Protocol::Tls`]: who serves which names. Empty for others.
+    pub sni: SniRoutes,
+    /// Networks whose connections begin with a PROXY protocol header (v1 or v2), which says who the client is. From others no
+    /// header is taken. Empty: nobody's do. Always empty for [`Protocol::Udp`].
+    pub accept_proxy: Vec<IpNet>,
+    /// How long a client may take for what has to be read before a backend is chosen: the PROXY header and the TLS
+    /// ClientHello. Never zero.
+    pub header_timeout: Duration,
+    /// For [`Protocol::Udp`]: a flow ends with this many datagrams from its backend, as DNS's do with one. `None`: it ends by
+    /// `idle_timeout` only.
+    pub replies: Option<NonZeroU16>,
+    /// Most connections at once over all workers; further ones wait in the kernel's accept queue. For [`Protocol::Udp`] most
+    /// flows: the datagrams of further ones are dropped, those that there are go on.
     pub max_connections: Option<NonZeroU32>,
-    /// A connection on which nothing moves for this long is reset. `None`: never.
+    /// A connection on which nothing moves for this long is reset, a flow is forgotten. `None`: never (not for UDP).
     pub idle_timeout: Option<Duration>,
     /// After this much silence the kernel probes whether the client is still there. `None`: never.
     pub keepalive: Option<Duration>,
@@ -31,4 +45,19 @@ pub struct Listener {
 pub enum Protocol {
     /// Bytes, relayed untouched.
     Tcp,
+    /// TLS connections, relayed untouched; the name that the client asks for (SNI) chooses the pool.
+    Tls,
+    /// Datagrams, in flows by client and local address and port.
+    Udp,
+}
+
+impl Protocol {
+    /// The name as configured and shown.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Udp => "udp",
+        }
+    }
 }

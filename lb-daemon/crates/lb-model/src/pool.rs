@@ -49,6 +49,40 @@ pub struct Pool {
     pub panic_threshold: Percent,
     /// What the backends' zones mean.
     pub zones: Zones,
+    /// The PROXY protocol header that backends get first of all, so that they know the client. `None`: none.
+    pub send_proxy: Option<SendProxy>,
+}
+
+/// A PROXY protocol header for backends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SendProxy {
+    /// Version 1: a line of text with the addresses.
+    V1,
+    /// Version 2: binary, with what else is asked for.
+    V2(ProxyTlvs),
+}
+
+/// What a PROXY protocol header of version 2 tells beside the addresses, where it is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ProxyTlvs {
+    /// The protocol that the client offered first (ALPN); known of TLS listeners.
+    pub alpn: Include,
+    /// The name that the client asked for (SNI); known of TLS listeners.
+    pub authority: Include,
+    /// An id of the connection, which the access record has too.
+    pub unique_id: Include,
+    /// A checksum (CRC32c) of the header.
+    pub crc32c: Include,
+}
+
+/// Whether something is in it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Include {
+    /// It is.
+    Yes,
+    /// It is not.
+    #[default]
+    No,
 }
 
 /// What the zones of a pool's backends mean for who gets a connection.

@@ -10,6 +10,12 @@ pub enum Termination {
     Finished,
     /// The access list refuses this client.
     Denied,
+    /// The client sent no whole PROXY header or ClientHello within `header_timeout`.
+    HeaderTimeout,
+    /// The client sent something else than the PROXY header or ClientHello that has to come first.
+    BadHeader,
+    /// No pool is for the name (SNI) and protocol (ALPN) that the client asks for.
+    NoRoute,
     /// The client went away while its connection waited for a backend.
     ClientGone,
     /// The client reset its connection.
@@ -42,9 +48,12 @@ pub enum Termination {
 
 impl Termination {
     /// Every reason, in documentation order.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::Finished,
         Self::Denied,
+        Self::HeaderTimeout,
+        Self::BadHeader,
+        Self::NoRoute,
         Self::ClientGone,
         Self::ClientReset,
         Self::ClientLost,
@@ -66,6 +75,9 @@ impl Termination {
         match self {
             Self::Finished => "finished",
             Self::Denied => "denied",
+            Self::HeaderTimeout => "header_timeout",
+            Self::BadHeader => "bad_header",
+            Self::NoRoute => "no_route",
             Self::ClientGone => "client_gone",
             Self::ClientReset => "client_reset",
             Self::ClientLost => "client_lost",

@@ -14,7 +14,9 @@ mod limit;
 mod listen;
 mod observer;
 mod relay;
+pub mod sniff;
 mod timer;
+mod udp;
 mod worker;
 
 pub use accept::{Accepted, MakeService, Service};
@@ -27,4 +29,8 @@ pub use listen::{BindError, ListenOptions, Presence, bind_all, ensure_free, has_
 pub use observer::{SAMPLE_EVERY, WorkerObserver};
 pub use relay::{Counts, RelayEnd, RelayObserver, ResetIfCut, Side, relay, reset};
 pub use timer::{Timer, Timers};
+pub use udp::{
+    Coalescing, Datagram, UdpBatch, UdpError, UdpFlow, UdpFlowEvents, UdpOptions, UdpPort, UdpReceived, UdpSender, UdpSent,
+    bind_udp_all, ensure_udp_free,
+};
 pub use worker::{Worker, WorkerHandle, auto_workers};

@@ -18,7 +18,7 @@ pub struct BindError {
 
 fn hint(error: &io::Error) -> &'static str {
     if error.kind() == io::ErrorKind::AddrInUse {
-        " (another program, or another Sluice, listens there: `ss -ltnp` shows it)"
+        " (another program, or another Sluice, listens there: `ss -lntup` shows it)"
     } else if error.kind() == io::ErrorKind::PermissionDenied {
         " (ports below 1024 need root or CAP_NET_BIND_SERVICE)"
     } else {
@@ -69,15 +69,24 @@ pub enum Presence {
 /// find ours. There the address is bound with SO_REUSEPORT, which still finds those who listen without it or belong
 /// to another user, but not another Sluice of the same user.
 pub fn ensure_free(address: SocketAddr, ours: &[SocketAddr]) -> Result<Presence, BindError> {
+    ensure_bindable(address, ours, plain_socket)
+}
+
+/// [`ensure_free`] for sockets of any protocol, as `plain` makes them.
+pub(crate) fn ensure_bindable(
+    address: SocketAddr,
+    ours: &[SocketAddr],
+    plain: fn(SocketAddr) -> io::Result<Socket>,
+) -> Result<Presence, BindError> {
     let shared = ours.iter().any(|&ours| overlap(ours, address));
     let probe = |socket: io::Result<Socket>| {
         let socket = socket?;
         socket.set_reuse_port(shared)?;
         socket.bind(&address.into())
     };
-    let (result, presence) = match probe(plain_socket(address)) {
+    let (result, presence) = match probe(plain(address)) {
         Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
-            (probe(new_socket(address)), Presence::Absent)
+            (probe(plain(address).and_then(|socket| bindable_anywhere(socket, address))), Presence::Absent)
         }
         result => (result, Presence::Here),
     };
@@ -105,9 +114,12 @@ fn bind(address: SocketAddr, options: ListenOptions) -> io::Result<TcpListener> 
     Ok(socket.into())
 }
 
-/// A socket that can listen on an address whether or not it is on this host now: a virtual IP may come later.
 fn new_socket(address: SocketAddr) -> io::Result<Socket> {
-    let socket = plain_socket(address)?;
+    bindable_anywhere(plain_socket(address)?, address)
+}
+
+/// Lets a socket be bound to an address whether or not it is on this host now: a virtual IP may come later.
+pub(crate) fn bindable_anywhere(socket: Socket, address: SocketAddr) -> io::Result<Socket> {
     if address.is_ipv6() {
         socket.set_freebind_v6(true)?;
     } else {

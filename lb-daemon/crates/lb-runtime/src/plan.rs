@@ -231,17 +231,37 @@ fn compare_log(before: &Log, after: &Log, plan: &mut Plan) {
 }
 
 fn compare_listeners(before: &Listener, old: &Config, after: &Listener, new: &Config) -> Vec<String> {
-    let Listener { name: _, bind, protocol, pool: _, max_connections, idle_timeout, keepalive, access } =
-        before;
-    let pool_name = |config: &Config, listener: &Listener| {
-        config.pool(listener.pool).map(|pool| pool.name.to_string()).unwrap_or_default()
+    let Listener {
+        name: _,
+        bind,
+        protocol,
+        pool: _,
+        sni: _,
+        accept_proxy,
+        header_timeout,
+        replies,
+        max_connections,
+        idle_timeout,
+        keepalive,
+        access,
+    } = before;
+    let name_of = |config: &Config, pool| config.pool(pool).map(|pool| pool.name.clone());
+    let pool_name = |config, listener: &Listener| listener.pool.and_then(|pool| name_of(config, pool));
+    // By their pools' names: the places of pools change with the file's order.
+    let routes = |config, listener: &Listener| -> Vec<_> {
+        let routes = listener.sni.iter();
+        routes.map(|route| (route.names.clone(), route.alpn.clone(), name_of(config, route.pool))).collect()
     };
     Differences::new()
         .shown("bind", bind, &after.bind, |bind| {
             bind.iter().map(Bind::to_string).collect::<Vec<_>>().join(" ")
         })
-        .word("protocol", protocol, &after.protocol)
-        .plain("pool", &pool_name(old, before), &pool_name(new, after))
+        .shown("protocol", protocol, &after.protocol, |protocol| protocol.label().into())
+        .optional("pool", "none", &pool_name(old, before), &pool_name(new, after))
+        .unshown("sni", &routes(old, before), &routes(new, after))
+        .unshown("accept_proxy", accept_proxy, &after.accept_proxy)
+        .duration("header_timeout", header_timeout, &after.header_timeout)
+        .optional("replies", "none", replies, &after.replies)
         .optional("max_connections", "no limit", max_connections, &after.max_connections)
         .duration_or_off("idle_timeout", idle_timeout, &after.idle_timeout)
         .duration_or_off("keepalive", keepalive, &after.keepalive)
@@ -264,6 +284,7 @@ fn compare_pools(before: &Pool, after: &Pool) -> Vec<String> {
         slow_start,
         panic_threshold,
         zones,
+        send_proxy,
     } = before;
     let names = |discover: &Vec<Discovery>| {
         let names: Vec<_> = discover.iter().map(|discovery| discovery.query.name().to_string()).collect();
@@ -285,6 +306,7 @@ fn compare_pools(before: &Pool, after: &Pool) -> Vec<String> {
             Zones::Ignore => "ignore".into(),
             Zones::PreferLocal => "prefer_local".into(),
         })
+        .unshown("send_proxy", send_proxy, &after.send_proxy)
         .unshown("backends", backends, &after.backends)
         .0
 }

@@ -13,6 +13,7 @@ pub(super) fn convert(
     AccessList::new(networks(allow), networks(deny))
 }
 
-fn networks(raw: Option<&Vec<Located<Text<Network>>>>) -> Vec<IpNet> {
+/// The networks of a list that may be left out.
+pub(super) fn networks(raw: Option<&Vec<Located<Text<Network>>>>) -> Vec<IpNet> {
     raw.into_iter().flatten().map(|Located { value: Text(Network(net)), .. }| *net).collect()
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::ops::Range;
 
-use lb_model::Bind;
+use lb_model::{Bind, Protocol};
 
 use crate::diagnostic::Problems;
 use crate::document::Document;
@@ -26,9 +26,26 @@ pub(super) fn convert(
 /// A bind with its place and owner.
 struct Bound<'d> {
     bind: Bind,
+    transport: Transport,
     owner: Owner<'d>,
     document: &'d Document<'d>,
     span: &'d Range<usize>,
+}
+
+/// Each has ports of its own.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Transport {
+    Tcp,
+    Udp,
+}
+
+impl From<Protocol> for Transport {
+    fn from(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Tcp | Protocol::Tls => Self::Tcp,
+            Protocol::Udp => Self::Udp,
+        }
+    }
 }
 
 /// Who binds.
@@ -67,21 +84,21 @@ pub(super) fn check_overlaps(documents: &[Document<'_>], problems: &mut Problems
     }
 }
 
-/// The binds of one file, in its order.
+/// The binds of one file, in its order. Those of a listener without a protocol could overlap anything or nothing.
 fn bounds<'d>(document: &'d Document<'d>) -> Vec<Bound<'d>> {
     let of_listener = |(name, raw): &'d (Located<String>, Located<RawListener>)| {
-        let binds = raw.value.bind.iter().flat_map(|bind| &bind.value);
-        binds.map(|Located { span, value: Text(bind) }| Bound {
-            bind: *bind,
-            owner: Owner::Listener(&name.value),
-            document,
-            span,
-        })
+        let transport = raw.value.protocol.as_ref().map(|raw| Protocol::from(raw.value.0).into());
+        let bound = move |Located { span, value: Text(bind) }: &'d Located<Text<Bind>>| {
+            let owner = Owner::Listener(&name.value);
+            Some(Bound { bind: *bind, transport: transport?, owner, document, span })
+        };
+        raw.value.bind.iter().flat_map(|bind| &bind.value).filter_map(bound)
     };
     let admin_tcp = document.raw.admin.as_ref().and_then(|admin| admin.tcp.as_ref());
     let admin =
         admin_tcp.and_then(|tcp| tcp.value.bind.as_ref()).map(|Located { span, value: Text(endpoint) }| {
-            Bound { bind: endpoint.bind(), owner: Owner::Admin, document, span }
+            let (bind, transport) = (endpoint.bind(), Transport::Tcp);
+            Bound { bind, transport, owner: Owner::Admin, document, span }
         });
     let mut bounds: Vec<_> = document.raw.listeners().flat_map(of_listener).chain(admin).collect();
     bounds.sort_by_key(|bound| bound.span.start);
@@ -90,10 +107,10 @@ fn bounds<'d>(document: &'d Document<'d>) -> Vec<Bound<'d>> {
 
 /// Pairs of indexes of binds that overlap, the smaller first: for each bind that overlaps earlier ones, one of those.
 fn overlaps(bounds: &[Bound<'_>]) -> BTreeSet<(usize, usize)> {
-    let mut by_ip: BTreeMap<IpAddr, Vec<(Bind, usize)>> = BTreeMap::new();
+    let mut by_ip: BTreeMap<(Transport, IpAddr), Vec<(Bind, usize)>> = BTreeMap::new();
     for (index, bound) in bounds.iter().enumerate() {
         for ip in bound.bind.ips() {
-            by_ip.entry(ip).or_default().push((bound.bind, index));
+            by_ip.entry((bound.transport, ip)).or_default().push((bound.bind, index));
         }
     }
     let mut pairs = BTreeSet::new();

@@ -1,12 +1,16 @@
 //! `[listeners.NAME]` to [`Listener`].
 
-use lb_model::Listener;
+use std::ops::Range;
+use std::time::Duration;
 
-use super::{PoolNames, access, bind, duration, name, required};
+use lb_model::{Listener, PoolId, Protocol};
+
+use super::{PoolNames, access, bind, duration, has_entries, name, required, sni, span};
 use crate::default;
 use crate::diagnostic::Problems;
 use crate::document::Document;
-use crate::raw::{Located, RawListener};
+use crate::duration::Period;
+use crate::raw::{Located, OffOr, RawListener};
 
 pub(super) fn convert(
     key: &Located<String>,
@@ -16,26 +20,129 @@ pub(super) fn convert(
     problems: &mut Problems,
 ) -> Option<Listener> {
     let Located { span: table, value: raw } = raw;
-    let RawListener { bind, protocol, pool, max_connections, idle_timeout, keepalive, allow, deny } = raw;
 
     let name = name(key, document, problems);
-    let bind = required("bind", bind.as_ref(), table, document, problems)
+    let bind = required("bind", raw.bind.as_ref(), table, document, problems)
         .map(|bind| bind::convert(bind, document, problems));
-    let protocol = required("protocol", protocol.as_ref(), table, document, problems);
-    let pool = required("pool", pool.as_ref(), table, document, problems)
-        .and_then(|pool| pools.resolve(pool, document, problems));
-    let idle_timeout =
-        duration::positive_or_off(idle_timeout.as_ref(), default::IDLE_TIMEOUT, document, problems);
-    let keepalive = duration::keepalive(keepalive.as_ref(), default::CLIENT_KEEPALIVE, document, problems);
+    let protocol = required("protocol", raw.protocol.as_ref(), table, document, problems)
+        .map(|protocol| Protocol::from(protocol.value.0));
+    if let Some(protocol) = protocol {
+        check_keys(protocol, raw, document, problems);
+    }
+    let pool = pool(protocol, raw, table, pools, document, problems);
+    let routes = raw.sni.as_ref().map_or(&[][..], |sni| &sni.value);
+    let sni = sni::convert(routes, pools, document, problems);
+    let header_timeout = header_timeout(protocol, raw, table, document, problems);
+    let (idle_timeout, keepalive) = match protocol {
+        Some(Protocol::Udp) => (Some(flow_idle_timeout(raw.idle_timeout.as_ref(), document, problems)), None),
+        Some(Protocol::Tcp | Protocol::Tls) | None => (
+            duration::positive_or_off(raw.idle_timeout.as_ref(), default::IDLE_TIMEOUT, document, problems),
+            duration::keepalive(raw.keepalive.as_ref(), default::CLIENT_KEEPALIVE, document, problems),
+        ),
+    };
 
     Some(Listener {
         name: name?,
         bind: bind?,
-        protocol: protocol?.value.0.into(),
+        protocol: protocol?,
         pool: pool?,
-        max_connections: max_connections.as_ref().map(|max| max.value.0),
+        sni: sni?,
+        accept_proxy: access::networks(raw.accept_proxy.as_ref().map(|networks| &networks.value)),
+        header_timeout,
+        replies: raw.replies.as_ref().map(|replies| replies.value.0),
+        max_connections: raw.max_connections.as_ref().map(|max| max.value.0),
         idle_timeout,
         keepalive,
-        access: access::convert(allow.as_ref(), deny.as_ref()),
+        access: access::convert(raw.allow.as_ref(), raw.deny.as_ref()),
     })
+}
+
+/// Reports keys that belong to other protocols.
+fn check_keys(protocol: Protocol, raw: &RawListener, document: &Document<'_>, problems: &mut Problems) {
+    use Protocol::{Tcp, Tls, Udp};
+
+    let mut only_for = |protocols: &[Protocol], key: &str, span: Option<&Range<usize>>| {
+        if let Some(span) = span
+            && !protocols.contains(&protocol)
+        {
+            let protocols: Vec<_> = protocols.iter().map(|protocol| protocol.label()).collect();
+            let message = format!(
+                "`{key}` is for listeners of protocol {}, this one is of protocol {}",
+                protocols.join(" and "),
+                protocol.label()
+            );
+            problems.error(document.diagnostic(span.clone(), &message));
+        }
+    };
+    only_for(&[Tls], "sni", span(raw.sni.as_ref()));
+    only_for(&[Tcp, Tls], "accept_proxy", span(raw.accept_proxy.as_ref()));
+    only_for(&[Tcp, Tls], "header_timeout", span(raw.header_timeout.as_ref()));
+    only_for(&[Udp], "replies", span(raw.replies.as_ref()));
+    only_for(&[Tcp, Tls], "keepalive", span(raw.keepalive.as_ref()));
+}
+
+/// How long a client may take for what has to come first. Where nothing has to, what is written is of no effect.
+fn header_timeout(
+    protocol: Option<Protocol>,
+    raw: &RawListener,
+    table: &Range<usize>,
+    document: &Document<'_>,
+    problems: &mut Problems,
+) -> Duration {
+    let default = default::HEADER_TIMEOUT;
+    let Some(written) = &raw.header_timeout else { return default };
+    if protocol == Some(Protocol::Tcp)
+        && !has_entries("accept_proxy", raw.accept_proxy.as_ref(), table, document)
+    {
+        let message = "nothing is waited for: no header comes first without `accept_proxy`";
+        problems.warning(document.diagnostic(written.span.clone(), message));
+        return default;
+    }
+    duration::positive(Some(written), default, "no header comes in no time", document, problems)
+}
+
+/// Who serves those that no route is for. It may be nobody where there are routes.
+fn pool(
+    protocol: Option<Protocol>,
+    raw: &RawListener,
+    table: &Range<usize>,
+    pools: &PoolNames,
+    document: &Document<'_>,
+    problems: &mut Problems,
+) -> Option<Option<PoolId>> {
+    if let Some(pool) = &raw.pool {
+        return pools.resolve(pool, document, problems).map(Some);
+    }
+    let may_have_routes = match protocol {
+        Some(Protocol::Tls) | None => true,
+        Some(Protocol::Tcp | Protocol::Udp) => false,
+    };
+    if may_have_routes && has_entries("sni", raw.sni.as_ref(), table, document) {
+        return Some(None);
+    }
+    if protocol == Some(Protocol::Tls) && !document.has_key(table, "pool") {
+        let message = "nothing says who serves clients: set `pool`, or `sni`, or both";
+        problems.absence(document.diagnostic(table.clone(), message));
+        return None;
+    }
+    required("pool", raw.pool.as_ref(), table, document, problems);
+    None
+}
+
+/// How long a flow of datagrams may be silent: nothing but that tells that it has ended.
+fn flow_idle_timeout(
+    raw: Option<&Located<OffOr<Period>>>,
+    document: &Document<'_>,
+    problems: &mut Problems,
+) -> Duration {
+    let Some(Located { span, value }) = raw else { return default::FLOW_IDLE_TIMEOUT };
+    if let OffOr::Value(Period(duration)) = value
+        && !duration.is_zero()
+    {
+        return *duration;
+    }
+    let message =
+        "must be longer than zero and not \"off\": only silence tells that a flow of datagrams has ended";
+    problems.error(document.diagnostic(span.clone(), message));
+    default::FLOW_IDLE_TIMEOUT
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use lb_model::{Algorithm, PassiveHealth, Pool, Queue, Weight, Zones};
 
 use super::backends::{self, Backends};
-use super::{discovery, duration, health_check, name, required};
+use super::{discovery, duration, health_check, name, required, send_proxy};
 use crate::diagnostic::Problems;
 use crate::document::Document;
 use crate::raw::{Located, RawDiscovery, RawPassiveHealth, RawPool, RawQueue};
@@ -29,6 +29,7 @@ pub(super) fn convert(
         connect_timeout,
         connect_tries,
         keepalive,
+        send_proxy,
         queue,
         passive_health,
     } = raw;
@@ -51,6 +52,7 @@ pub(super) fn convert(
         problems,
     );
     let keepalive = duration::keepalive(keepalive.as_ref(), default::BACKEND_KEEPALIVE, document, problems);
+    let send_proxy = send_proxy::convert(send_proxy.as_ref(), document, problems);
     let queue = self::queue(queue.as_ref(), document, problems);
     let passive_health = self::passive_health(passive_health.as_ref(), document, problems);
 
@@ -71,6 +73,7 @@ pub(super) fn convert(
             .as_ref()
             .map_or(default::PANIC_THRESHOLD, |threshold| threshold.value.0),
         zones: zones.as_ref().map_or(default::ZONES, |zones| Zones::from(zones.value.0)),
+        send_proxy,
     })
 }
 

@@ -6,7 +6,7 @@ use lb_model::{PoolId, PoolName};
 
 use crate::diagnostic::Problems;
 use crate::document::Document;
-use crate::raw::{Located, Text};
+use crate::raw::{Located, RawListener, Text};
 use crate::suggest::did_you_mean;
 
 /// The pools of all files by name, those included that have mistakes in them.
@@ -44,7 +44,7 @@ impl PoolNames {
     pub(super) fn warn_of_unused(&self, documents: &[Document<'_>], problems: &mut Problems) {
         let listeners = documents.iter().flat_map(|document| document.raw.listeners());
         let used: BTreeSet<&str> = listeners
-            .filter_map(|(_, listener)| listener.value.pool.as_ref())
+            .flat_map(|(_, listener)| references(&listener.value))
             .map(|pool| pool.value.0.as_str())
             .collect();
         for document in documents {
@@ -54,4 +54,10 @@ impl PoolNames {
             }
         }
     }
+}
+
+/// The pools that a listener names: its own, and those of its routes.
+fn references(listener: &RawListener) -> impl Iterator<Item = &Located<Text<PoolName>>> {
+    let routes = listener.sni.iter().flat_map(|sni| &sni.value);
+    listener.pool.iter().chain(routes.filter_map(|route| route.value.pool.as_ref()))
 }

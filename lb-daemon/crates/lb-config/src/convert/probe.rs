@@ -8,7 +8,7 @@ use lb_model::{
     BodyMatch, DnsProbe, ExecProbe, HttpProbe, Probe, TlsProbe, TlsVerification, UdpAnswer, UdpProbe,
 };
 
-use super::required;
+use super::{required, span};
 use crate::default;
 use crate::diagnostic::Problems;
 use crate::document::Document;
@@ -85,10 +85,6 @@ fn check_keys(kind: RawProbeType, raw: &RawHealthCheck, document: &Document<'_>,
     only_for(&[Dns], "name", span(raw.name.as_ref()));
     only_for(&[Dns], "record", span(raw.record.as_ref()));
     only_for(&[Exec], "command", span(raw.command.as_ref()));
-}
-
-fn span<T>(raw: Option<&Located<T>>) -> Option<&Range<usize>> {
-    raw.map(|raw| &raw.span)
 }
 
 fn text<T: Clone>(raw: Option<&Located<Text<T>>>) -> Option<T> {

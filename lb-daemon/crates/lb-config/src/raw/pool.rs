@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    Located, OffOr, RawBackend, RawDiscovery, RawHealthCheck, RawPassiveHealth, RawQueue, ShortOr, Text,
-    Whole, Word,
+    Located, OffOr, RawBackend, RawDiscovery, RawHealthCheck, RawPassiveHealth, RawQueue, RawSendProxy,
+    ShortOr, Text, Whole, Word,
 };
 use crate::duration::Period;
 use crate::{default, text};
@@ -60,7 +60,12 @@ pub(crate) struct RawPool {
     /// it where a firewall between Sluice and the backends forgets idle connections.
     #[schemars(extend("default" = text::duration_or_off(default::BACKEND_KEEPALIVE)))]
     pub(crate) keepalive: Option<Located<OffOr<Period>>>,
-    /// Where connections wait while every backend is at its `max_connections`.
+    /// The PROXY protocol header that backends get first on each connection, so that they know the client's address: they
+    /// have to expect it. Not for pools of listeners with `protocol = "udp"`.
+    #[schemars(extend("default" = "off"))]
+    pub(crate) send_proxy: Option<Located<ShortOr<RawSendProxy>>>,
+    /// Where connections wait while every backend is at its `max_connections`. Listeners with `protocol = "udp"` have no
+    /// queue: datagrams that no backend can take are dropped.
     pub(crate) queue: Option<RawQueue>,
     /// When a backend that does not accept connections is left alone, and for how long.
     pub(crate) passive_health: Option<RawPassiveHealth>,

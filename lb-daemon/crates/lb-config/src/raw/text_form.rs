@@ -6,8 +6,8 @@ use std::marker::PhantomData;
 use std::str::FromStr;
 
 use lb_model::{
-    BackendName, Bind, DnsName, HttpHost, HttpMethod, HttpPath, Jitter, Percent, PoolName, RecordType,
-    StatusRanges, TlsServerName, ZoneName,
+    AlpnProtocol, BackendName, Bind, DnsName, HttpHost, HttpMethod, HttpPath, Jitter, Percent, PoolName,
+    RecordType, ServerNamePattern, StatusRanges, TlsServerName, ZoneName,
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
@@ -39,6 +39,7 @@ macro_rules! text_forms {
 }
 
 text_forms! {
+    AlpnProtocol, "ALPN protocol", "an application protocol in quotes, for example \"h2\" or \"http/1.1\"";
     BackendName, "name", "a name in quotes";
     Bind, "address:port",
         "an address and a port in quotes, for example \"0.0.0.0:80\", \"[::]:80\" or \"*:8000-8100\"";
@@ -56,6 +57,8 @@ text_forms! {
     Period, "duration", "a duration in quotes with its unit, for example \"30s\" or \"250ms\"";
     PoolName, "name of a pool", "the name of a pool in quotes";
     RecordType, "DNS record type", "a DNS record type in quotes, for example \"A\"";
+    ServerNamePattern, "server name",
+        "a server name in quotes, for example \"www.example.com\" or \"*.example.com\"";
     Size, "size", "a size in quotes with its unit, for example \"4KiB\"";
     StatusRanges, "HTTP status codes", "HTTP status codes in quotes, for example \"200-399\" or \"200,401\"";
     Target, "address[:port] or DNS name[:port]",

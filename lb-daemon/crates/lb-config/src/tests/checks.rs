@@ -22,11 +22,13 @@ fn defaults_are_the_documented_ones() {
     assert_eq!(config.global, crate::default::GLOBAL);
     assert_eq!(config.log, crate::default::LOG);
     let listener = &config.listeners[0];
-    assert_eq!((listener.pool, listener.max_connections), (PoolId(0), None));
+    assert_eq!((listener.pool, listener.max_connections), (Some(PoolId(0)), None));
     assert_eq!(listener.idle_timeout, crate::default::IDLE_TIMEOUT);
     assert_eq!(listener.keepalive, crate::default::CLIENT_KEEPALIVE);
+    assert_eq!((listener.sni.is_empty(), &listener.accept_proxy, listener.replies), (true, &vec![], None));
+    assert_eq!(listener.header_timeout, crate::default::HEADER_TIMEOUT);
     let pool = &config.pools[0];
-    assert_eq!(pool.balance, crate::default::ALGORITHM);
+    assert_eq!((pool.balance, pool.send_proxy), (crate::default::ALGORITHM, None));
     assert_eq!(pool.backends[0].name.as_str(), "127.0.0.1:9001");
     assert_eq!(pool.backends[0].weight, Weight::DEFAULT);
     assert_eq!((pool.keepalive, pool.queue), (None, crate::default::QUEUE));
@@ -48,7 +50,7 @@ fn names_are_sorted_and_references_follow() {
     let served: Vec<_> = config
         .listeners
         .iter()
-        .map(|listener| (listener.name.as_str(), config.pool(listener.pool).unwrap().name.as_str()))
+        .map(|listener| (listener.name.as_str(), config.pool(listener.pool.unwrap()).unwrap().name.as_str()))
         .collect();
     assert_eq!(served, [("a", "a"), ("web", "b")]);
 }

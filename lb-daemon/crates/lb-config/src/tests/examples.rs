@@ -13,7 +13,7 @@ fn examples() -> Vec<PathBuf> {
 #[test]
 fn every_example_loads_without_a_warning_or_a_variable() {
     let examples = examples();
-    assert!(examples.len() >= 7, "{examples:?}");
+    assert!(examples.len() >= 12, "{examples:?}");
     for path in examples {
         let loaded = crate::load(&path, &|_| None).unwrap_or_else(|errors| panic!("{errors}"));
         assert_eq!(loaded.warnings, [], "{}", path.display());

@@ -1,6 +1,7 @@
 //! `effective` loses nothing: for every configuration that can be, reading its text gives it back.
 
 mod health_check;
+mod listener;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -11,10 +12,10 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use lb_model::{
-    AccessList, Admin, AdminSocket, AdminTcp, AdminTls, Algorithm, Backend, BackendAddress, Bind, BindHost,
-    Config, Discovery, DiscoveryQuery, DiscoverySettings, Global, HealthCheck, IpFamilies, Listener, Log,
-    LogFormat, LogLevel, MaxConnections, PassiveHealth, Percent, Pool, PoolId, Probe, Protocol, Queue, Watch,
-    Weight, Workers, ZoneName, Zones,
+    Admin, AdminSocket, AdminTcp, AdminTls, Algorithm, Backend, BackendAddress, Config, Discovery,
+    DiscoveryQuery, DiscoverySettings, Global, HealthCheck, Include, IpFamilies, Listener, Log, LogFormat,
+    LogLevel, MaxConnections, PassiveHealth, Percent, Pool, Probe, Protocol, ProxyTlvs, Queue, SendProxy,
+    Watch, Weight, Workers, ZoneName, Zones,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -22,6 +23,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use self::health_check::health_check;
+use self::listener::{listener, placed};
 use super::{MINIMAL, parse};
 
 fn name() -> impl Strategy<Value = String> {
@@ -257,15 +259,22 @@ fn algorithm() -> impl Strategy<Value = Algorithm> {
     ])
 }
 
+fn send_proxy() -> impl Strategy<Value = SendProxy> {
+    let include = || select(vec![Include::Yes, Include::No]);
+    let tlvs = (include(), include(), include(), include())
+        .prop_map(|(alpn, authority, unique_id, crc32c)| ProxyTlvs { alpn, authority, unique_id, crc32c });
+    prop_oneof![Just(SendProxy::V1), tlvs.prop_map(SendProxy::V2)]
+}
+
 fn pool() -> impl Strategy<Value = Pool> {
     let tries = (1u8..=8).prop_map(|tries| NonZeroU8::new(tries).unwrap());
     let queue = (any::<u32>(), positive()).prop_map(|(limit, timeout)| Queue { limit, timeout });
     let zones = select(vec![Zones::Ignore, Zones::PreferLocal]);
-    let health = (passive_health(), option::of(positive()), percent(), zones);
+    let health = (passive_health(), option::of(positive()), percent(), zones, option::of(send_proxy()));
     (algorithm(), members(), discovery_settings(), positive(), tries, keepalive(), queue, health).prop_map(
         |(balance, members, discovery, connect_timeout, connect_tries, keepalive, queue, health)| {
             let (backends, discover) = members;
-            let (passive_health, slow_start, panic_threshold, zones) = health;
+            let (passive_health, slow_start, panic_threshold, zones, send_proxy) = health;
             Pool {
                 name: named("placeholder"),
                 balance,
@@ -280,50 +289,10 @@ fn pool() -> impl Strategy<Value = Pool> {
                 slow_start,
                 panic_threshold,
                 zones,
+                send_proxy,
             }
         },
     )
-}
-
-/// A listener but for its name, and with ports that no other listener has: listener `n` binds in 100n + 1000…
-fn listener() -> impl Strategy<Value = (Listener, usize)> {
-    let host = prop_oneof![Just(BindHost::Any), ip().prop_map(BindHost::Ip)];
-    (
-        vec((host, 0u16..9), 1..4),
-        any::<usize>(),
-        option::of(count()),
-        option::of(positive()),
-        keepalive(),
-        vec(network(), 0..4),
-        vec(network(), 0..4),
-    )
-        .prop_map(|(binds, pool, max_connections, idle_timeout, keepalive, allow, deny)| {
-            let bind = |(index, (host, length)): (usize, (BindHost, u16))| {
-                let first = u16::try_from(index).unwrap() * 10 + 1;
-                Bind { host, ports: format!("{first}-{}", first + length).parse().unwrap() }
-            };
-            let listener = Listener {
-                name: named("placeholder"),
-                bind: binds.into_iter().enumerate().map(bind).collect(),
-                protocol: Protocol::Tcp,
-                pool: PoolId(0),
-                max_connections,
-                idle_timeout,
-                keepalive,
-                access: AccessList::new(allow, deny),
-            };
-            (listener, pool)
-        })
-}
-
-/// Gives a listener its name, its ports and its pool.
-fn placed(index: usize, name: &str, listener: Listener, pool: PoolId) -> Listener {
-    let offset = 1000 + 100 * u16::try_from(index).unwrap();
-    let moved = |bind: Bind| {
-        let ports = format!("{}-{}", bind.ports.first() + offset, bind.ports.last() + offset);
-        Bind { ports: ports.parse().unwrap(), ..bind }
-    };
-    Listener { name: named(name), bind: listener.bind.into_iter().map(moved).collect(), pool, ..listener }
 }
 
 fn config() -> impl Strategy<Value = Config> {
@@ -338,18 +307,30 @@ fn assemble(
     log: Log,
     admin: Admin,
     pools: BTreeMap<String, Pool>,
-    listeners: BTreeMap<String, (Listener, usize)>,
+    listeners: BTreeMap<String, Listener>,
 ) -> Config {
+    let listeners: Vec<Listener> = listeners
+        .into_iter()
+        .enumerate()
+        .map(|(index, (name, listener))| placed(index, &name, listener, pools.len()))
+        .collect();
     // Only who is somewhere can prefer what is near.
     let zones = |pool: &Pool| if global.zone.is_some() { pool.zones } else { Zones::Ignore };
-    let pools: Vec<Pool> = pools
-        .into_iter()
-        .map(|(name, pool)| Pool { name: named(&name), zones: zones(&pool), ..pool })
-        .collect();
-    let listener = |(index, (name, (listener, pool))): (usize, (String, (Listener, usize)))| {
-        placed(index, &name, listener, PoolId(u32::try_from(pool % pools.len()).unwrap()))
+    // There is no header for datagrams.
+    let serves_udp = |index: usize| {
+        let mut udp = listeners.iter().filter(|listener| listener.protocol == Protocol::Udp);
+        udp.any(|listener| listener.pool.is_some_and(|pool| pool.index() == index))
     };
-    let listeners = listeners.into_iter().enumerate().map(listener).collect();
+    let pools = pools
+        .into_iter()
+        .enumerate()
+        .map(|(index, (name, pool))| Pool {
+            name: named(&name),
+            zones: zones(&pool),
+            send_proxy: pool.send_proxy.filter(|_| !serves_udp(index)),
+            ..pool
+        })
+        .collect();
     Config { global, log, admin, listeners, pools }
 }
 
@@ -389,6 +370,7 @@ access = true
 bind = ["127.0.0.1:8080"]
 protocol = "tcp"
 pool = "web"
+accept_proxy = []
 # max_connections: no limit
 idle_timeout = "10m"
 keepalive = "1m"
@@ -407,6 +389,7 @@ zones = "ignore"
 connect_timeout = "5s"
 connect_tries = 3
 keepalive = "off"
+send_proxy = "off"
 queue = { limit = 1024, timeout = "10s" }
 passive_health = { failures = 1, backoff = "1s", max_backoff = "30s", max_ejected = "100%" }
 "#;

@@ -16,6 +16,12 @@ tls = { cert_file = "cert.pem", key_file = "key.pem", client_ca_file = "ca.pem" 
 bind = ["127.0.0.1:8080"]
 protocol = "tcp"
 pool = "web"
+[listeners.secure]
+bind = ["127.0.0.1:8443"]
+protocol = "tls"
+[[listeners.secure.sni]]
+names = ["example.com"]
+pool = "web"
 [pools.web]
 backends = [
     { address = "127.0.0.1:9001", health_check = { type = "udp", expect = { contains = "x" } } },
@@ -23,6 +29,7 @@ backends = [
 ]
 health_check = { type = "http", body = { contains = "ok" } }
 discovery = {}
+send_proxy = { version = "v2" }
 queue = {}
 passive_health = {}
 "#;
@@ -65,9 +72,9 @@ fn spoiled(value: &Value) -> Vec<Value> {
 fn a_bogus_key_in_any_table_is_an_error() {
     parse(EVERYTHING).unwrap_or_else(|errors| panic!("{errors}"));
     let copies = spoiled(&EVERYTHING.parse::<Table>().unwrap().into());
-    // Root, global, log; admin, tcp, tls; listeners and its one; pools and its one; two backends, of one the check with
-    // what it expects; the pool's check and its body; discovery, queue, passive_health.
-    assert_eq!(copies.len(), 19);
+    // Root, global, log; admin, tcp, tls; listeners and its two, of one a route; pools and its one; two backends, of one the
+    // check with what it expects; the pool's check and its body; discovery, send_proxy, queue, passive_health.
+    assert_eq!(copies.len(), 22);
     for copy in copies {
         let text = toml::to_string(&copy).unwrap();
         let errors = parse(&text).expect_err(&text);
