@@ -44,14 +44,13 @@ pub(crate) fn of(daemon: &Daemon) -> Status {
 }
 
 fn listener(look: &Look, settings: &lb_model::Listener, Held { metrics, .. }: &Held) -> Listener {
-    let pool = look.view.snapshot.config.pool(settings.pool);
+    let config = &look.view.snapshot.config;
+    let pools = settings.pools().into_iter().filter_map(|pool| config.pool(pool));
     Listener {
         name: settings.name.to_string(),
         bind: settings.bind.iter().map(Bind::to_string).collect(),
-        protocol: match settings.protocol {
-            lb_model::Protocol::Tcp => "tcp".into(),
-        },
-        pool: pool.map(|pool| pool.name.to_string()).unwrap_or_default(),
+        protocol: settings.protocol.label().into(),
+        pools: pools.map(|pool| pool.name.to_string()).collect(),
         datapath: "splice".into(),
         datapath_reason: None,
         connections: metrics.iter().map(|sheet| sheet.active()).sum(),

@@ -161,7 +161,7 @@ fn listeners() -> Vec<Listener> {
         name: "web".into(),
         bind: vec!["*:80".into(), "*:443".into()],
         protocol: "tcp".into(),
-        pool: "web".into(),
+        pools: vec!["web".into()],
         datapath: "splice".into(),
         datapath_reason: None,
         connections: 12,

@@ -86,8 +86,8 @@ pub struct Listener {
     pub bind: Vec<String>,
     /// What is spoken, for example `tcp`.
     pub protocol: String,
-    /// The name of the pool that serves it.
-    pub pool: String,
+    /// The names of the pools that serve it: first the one for all clients, if there is one, then those that routes choose.
+    pub pools: Vec<String>,
     /// How its bytes are moved, for example `splice`.
     pub datapath: String,
     /// Why no faster datapath is used.

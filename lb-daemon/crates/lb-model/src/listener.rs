@@ -1,5 +1,6 @@
 //! What clients connect to.
 
+use std::collections::HashSet;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::time::Duration;
 
@@ -38,6 +39,15 @@ pub struct Listener {
     pub keepalive: Option<Duration>,
     /// Which clients may connect.
     pub access: AccessList,
+}
+
+impl Listener {
+    /// The pools that serve it, each once: first [`pool`](Self::pool), then those of its routes in order.
+    pub fn pools(&self) -> Vec<PoolId> {
+        let mut known = HashSet::new();
+        let all = self.pool.into_iter().chain(self.sni.iter().map(|route| route.pool));
+        all.filter(|pool| known.insert(*pool)).collect()
+    }
 }
 
 /// What a listener speaks.

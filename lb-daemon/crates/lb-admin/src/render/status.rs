@@ -80,7 +80,7 @@ fn listeners(listeners: &[Listener], style: Style) -> String {
         column("LISTENER", Align::Left, Fit::Whole, &|l| Text::new(Tone::Title, &l.name)),
         column("BIND", Align::Left, Fit::Cut(20), &|l| Text::plain(l.bind.join(" "))),
         column("PROTOCOL", Align::Left, Fit::Drop(2), &|l| Text::plain(&l.protocol)),
-        column("POOL", Align::Left, Fit::Drop(6), &|l| Text::plain(&l.pool)),
+        column("POOL", Align::Left, Fit::Drop(6), &|l| Text::plain(l.pools.join(" "))),
         column("DATAPATH", Align::Left, Fit::Drop(3), &|l| Text::plain(&l.datapath)),
         column("CONNS", Align::Right, Fit::Whole, &|l| connections(l.connections, l.max_connections)),
         column("TOTAL", Align::Right, Fit::Drop(5), &|l| Text::plain(count(l.connections_total))),
