@@ -53,8 +53,16 @@ pub struct AccessRecord {
     pub client: SocketAddr,
     /// Where it connected to.
     pub local: SocketAddr,
-    /// The pool's name.
+    /// The pool's name; empty if none was chosen.
     pub pool: String,
+    /// Who told by a PROXY header who the client is.
+    pub proxied_by: Option<SocketAddr>,
+    /// The server name that the client asked for by TLS.
+    pub server_name: Option<String>,
+    /// What backends were told that the connection is called.
+    pub unique_id: Option<String>,
+    /// What was wrong with what the client began with.
+    pub error: Option<String>,
     /// The name of the last backend that was tried, if any was.
     pub backend: Option<String>,
     /// From the client to the backend.
@@ -79,7 +87,11 @@ impl AccessRecord {
             listener: text("listener")?.into(),
             client: address("client")?,
             local: address("local")?,
-            pool: text("pool")?.into(),
+            pool: text("pool").unwrap_or_default().into(),
+            proxied_by: address("proxied_by").ok(),
+            server_name: text("server_name").ok().map(Into::into),
+            unique_id: text("unique_id").ok().map(Into::into),
+            error: text("error").ok().map(Into::into),
             backend: text("backend").ok().map(Into::into),
             bytes_in: number("bytes_in")?,
             bytes_out: number("bytes_out")?,

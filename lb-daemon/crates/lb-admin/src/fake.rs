@@ -173,7 +173,7 @@ fn listeners() -> Vec<Listener> {
     let api = Listener {
         name: "api".into(),
         bind: vec!["10.0.0.1:8080-8090".into()],
-        pool: "api".into(),
+        pools: vec!["api".into()],
         max_connections: None,
         datapath_reason: Some("no XDP here".into()),
         ..web.clone()

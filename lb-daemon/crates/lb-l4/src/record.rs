@@ -1,14 +1,19 @@
 //! What is known of a connection: counted while it lasts, and written as one log event when it ends, however it ends.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lb_model::{ListenerName, PoolName, Termination};
+use lb_model::{ListenerName, PoolName, ServerName, Termination};
+use lb_net::sniff::client_hello::ClientHello;
 use lb_net::{Counts, Permit, RelayObserver, Worker, clock};
 use lb_runtime::Backend;
 use lb_telemetry::metrics::{BackendSheet, ListenerSheet, PerWorker};
+use tracing::field::{DisplayValue, display};
+
+use crate::tcp::Preface;
 
 /// What is known of a connection. Dropping it writes the record.
 #[derive(Debug)]
@@ -23,6 +28,8 @@ pub(crate) struct Record {
     pub(crate) queued: Duration,
     /// Spent connecting, vain tries included.
     pub(crate) connecting: Duration,
+    /// Of those connections that have any: most have not, and pay nothing for them.
+    pub(crate) details: Option<Box<Details>>,
     /// `None` until the connection ends in a way that the code foresees.
     termination: Option<Termination>,
     accepted: Instant,
@@ -31,11 +38,23 @@ pub(crate) struct Record {
     _permits: [Permit; 2],
 }
 
+/// What is known of some connections only.
+#[derive(Debug, Default)]
+pub(crate) struct Details {
+    /// What it began with.
+    pub(crate) preface: Option<Preface>,
+    /// What backends are told that it is called.
+    pub(crate) unique_id: Option<Box<[u8]>>,
+    /// What was wrong with what it began with.
+    pub(crate) error: Option<Box<str>>,
+}
+
 /// What all records of a listener and its pool have in common.
 #[derive(Debug)]
 pub(crate) struct Common {
     pub(crate) listener: ListenerName,
-    pub(crate) pool: PoolName,
+    /// `None` until it is chosen.
+    pub(crate) pool: Option<PoolName>,
     pub(crate) metrics: Arc<PerWorker<ListenerSheet>>,
 }
 
@@ -56,12 +75,28 @@ impl Record {
             tries: 0,
             queued: Duration::ZERO,
             connecting: Duration::ZERO,
+            details: None,
             termination: None,
             accepted: clock::now(),
             common: Rc::clone(common),
             worker: Rc::clone(worker),
             _permits: permits,
         }
+    }
+
+    /// The pool is chosen.
+    pub(crate) fn belongs_to(&mut self, common: &Rc<Common>) {
+        self.common = Rc::clone(common);
+    }
+
+    /// The ClientHello that it began with, if that was read.
+    pub(crate) fn hello(&self) -> Option<&ClientHello> {
+        self.details.as_ref()?.preface.as_ref()?.hello.as_ref()
+    }
+
+    /// What is known of some connections only, to be added to.
+    pub(crate) fn details(&mut self) -> &mut Details {
+        self.details.get_or_insert_default()
     }
 
     /// The connection ended in a way that the code foresees.
@@ -105,13 +140,17 @@ impl Drop for Record {
         if self.queued > Duration::ZERO {
             sheet.queued.observe(self.queued);
         }
+        let details = self.details.as_deref();
         let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         tracing::info!(
             target: "access",
             listener = self.common.listener.as_str(),
             client = %self.client,
             local = %self.local,
-            pool = self.common.pool.as_str(),
+            proxied_by = details.and_then(|details| details.proxied_by()),
+            server_name = details.and_then(|details| details.server_name()),
+            unique_id = details.and_then(|details| details.unique_id_text()),
+            pool = self.common.pool.as_ref().map(PoolName::as_str),
             backend = self.backend.as_ref().map(|backend| backend.name.as_str()),
             bytes_in = self.counts.to_backend.get(),
             bytes_out = self.counts.to_client.get(),
@@ -120,7 +159,23 @@ impl Drop for Record {
             queue_us = micros(self.queued),
             tries = self.tries,
             reason = reason.label(),
+            error = details.and_then(|details| details.error.as_deref()),
             "connection"
         );
+    }
+}
+
+impl Details {
+    fn proxied_by(&self) -> Option<DisplayValue<SocketAddr>> {
+        self.preface.as_ref()?.proxied.as_ref().map(|proxied| display(proxied.by))
+    }
+
+    fn server_name(&self) -> Option<&str> {
+        self.preface.as_ref()?.hello.as_ref()?.server_name.as_ref().map(ServerName::as_str)
+    }
+
+    /// Others may have chosen it: what does not print is escaped.
+    fn unique_id_text(&self) -> Option<DisplayValue<impl Display>> {
+        self.unique_id.as_ref().map(|id| display(id.escape_ascii()))
     }
 }

@@ -1,4 +1,8 @@
-//! A TCP listener's service.
+//! The service of a listener whose clients connect: TCP, or TLS that is passed through.
+
+mod preface;
+mod proxy_header;
+mod terms;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::future::{Future, poll_fn};
@@ -10,16 +14,21 @@ use std::task::Poll;
 use std::time::Duration;
 
 use lb_balance::{Protocol, Turn};
-use lb_model::{Listener, ListenerName, Termination};
+use lb_model::{ListenerName, NoRoute, Pool, Termination};
+use lb_net::sniff::alert::Alert;
+use lb_net::sniff::client_hello::ClientHello;
 use lb_net::{
-    Accepted, ConnectError, MakeService, RelayEnd, ResetIfCut, Service, Side, Timer, Worker, clock, connect,
-    relay, reset,
+    Accepted, ConnectError, MakeService, RelayEnd, ResetIfCut, Service, Side, Timer, Worker, clock,
+    close_with, connect, relay, reset,
 };
 use lb_runtime::{Lease, ListenerSlot, NoLease, NoPlace, PoolView, Runtime, Tried, View};
 use lb_telemetry::metrics::{ListenerSheet, PerWorker};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
+pub(crate) use self::preface::Preface;
+use self::preface::{Expected, Presence, Refusal};
+use self::terms::{LastTerms, Terms};
 use crate::record::{Common, Record};
 
 /// Makes the service of one TCP listener for each worker. What the listener's settings are, each connection finds in the
@@ -78,131 +87,179 @@ struct OnWorker {
     proxy: TcpProxy,
     /// For the pool that the last connection was for.
     common: RefCell<Option<Rc<Common>>>,
-    /// What held when the listener was removed, for those whom it had taken before.
-    last: OnceCell<Last>,
+    /// Once the listener is removed.
+    last: OnceCell<LastTerms>,
     turn: Cell<u32>,
 }
 
-/// What a connection takes from the view. Nothing of it pins the view or its snapshot.
+/// What a connection takes from the terms. Nothing of it pins a view or its snapshot.
 struct Settings {
     pool: Arc<PoolView>,
     seed: u32,
     idle_timeout: Option<Duration>,
-    access: Access,
 }
 
-/// What the access list says of a client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Access {
-    Permitted,
-    Denied,
-}
-
-struct Last {
-    listener: Arc<Listener>,
-    pool: Arc<PoolView>,
-    seed: u32,
+/// What a connection begins with.
+enum Begin {
+    /// Nothing that is of interest here.
+    Relaying(Settings),
+    /// Something that has to be read first.
+    Reading(Expected),
 }
 
 impl Service for OnWorker {
     fn serve(self: Rc<Self>, worker: &Rc<Worker>, accepted: Accepted) {
         let Accepted { stream, client, local, permits } = accepted;
+        let begun = self.with_terms(|terms| {
+            let begin = begin(terms, client.ip());
+            let pool = match &begin {
+                Ok(Begin::Relaying(settings)) => Some(&settings.pool),
+                Ok(Begin::Reading(_)) => None,
+                Err(_) => terms.pool(None).ok(),
+            };
+            let common = self.common(pool);
+            (begin, common)
+        });
         // There are some: a listener is closed before the view that no longer has it is published.
-        let Some(settings) = self.settings(client.ip()) else { return reset(stream) };
-        let record = Record::new(&self.common(&settings.pool), worker, client, local, permits);
-        if settings.access == Access::Denied {
-            reset(stream);
-            return record.end(Termination::Denied);
+        let Some((begin, common)) = begun else { return reset(stream) };
+        let record = Record::new(&common, worker, client, local, permits);
+        match begin {
+            Ok(begin) => worker.spawn(self.connection(begin, stream, record)),
+            Err(termination) => {
+                reset(stream);
+                record.end(termination);
+            }
         }
-        worker.spawn(self.connection(settings, stream, record));
     }
 
     fn closing(&self) {
         let view = self.proxy.runtime.view();
-        let Some((listener, pool)) = self.find(&view) else { return };
-        let seed = view.snapshot.config.global.hash_seed;
-        let _ = self.last.set(Last { listener: Arc::clone(listener), pool: Arc::clone(pool), seed });
+        if let Some(last) = LastTerms::of(&view, self.slot(&view)) {
+            let _ = self.last.set(last);
+        }
     }
 }
 
 impl OnWorker {
-    fn settings(&self, client: IpAddr) -> Option<Settings> {
-        let of = |listener: &Listener, pool: &Arc<PoolView>, seed| Settings {
-            pool: Arc::clone(pool),
-            seed,
-            idle_timeout: listener.idle_timeout,
-            access: if listener.access.permits(client) { Access::Permitted } else { Access::Denied },
-        };
-        if let Some(Last { listener, pool, seed }) = self.last.get() {
-            return Some(of(listener, pool, *seed));
+    /// The terms of this moment; `None` if the listener is gone.
+    fn with_terms<T>(&self, then: impl FnOnce(&Terms<'_>) -> T) -> Option<T> {
+        if let Some(last) = self.last.get() {
+            return Some(then(&last.terms()));
         }
         let view = self.proxy.runtime.view();
-        let (listener, pool) = self.find(&view)?;
-        Some(of(listener, pool, view.snapshot.config.global.hash_seed))
+        Terms::of(&view, self.slot(&view)).map(|terms| then(&terms))
     }
 
-    fn find<'v>(&self, view: &'v View) -> Option<(&'v Arc<Listener>, &'v Arc<PoolView>)> {
+    fn slot(&self, view: &View) -> ListenerSlot {
         let former = self.proxy.former.filter(|former| view.snapshot.generation <= former.until_after);
-        let listener = view.listener(former.map_or(self.proxy.slot, |former| former.slot))?;
-        Some((listener, view.pool(listener.pool?)?))
+        former.map_or(self.proxy.slot, |former| former.slot)
     }
 
-    fn common(&self, pool: &PoolView) -> Rc<Common> {
+    fn common(&self, pool: Option<&Arc<PoolView>>) -> Rc<Common> {
+        let pool = pool.map(|pool| &pool.settings.name);
         let mut slot = self.common.borrow_mut();
-        let pool = &pool.settings.name;
-        if let Some(common) = slot.as_ref().filter(|common| common.pool == *pool) {
+        if let Some(common) = slot.as_ref().filter(|common| common.pool.as_ref() == pool) {
             return Rc::clone(common);
         }
         let (listener, metrics) = (self.proxy.name.clone(), Arc::clone(&self.proxy.metrics));
-        Rc::clone(slot.insert(Rc::new(Common { listener, pool: pool.clone(), metrics })))
+        Rc::clone(slot.insert(Rc::new(Common { listener, pool: pool.cloned(), metrics })))
     }
 
     /// The life of a connection. What it holds while it is idle is what an idle connection costs.
     #[expect(clippy::manual_async_fn, reason = "an `async fn` holds its arguments twice")]
     fn connection(
         self: Rc<Self>,
-        settings: Settings,
+        begin: Begin,
         client: TcpStream,
         mut record: Record,
     ) -> impl Future<Output = ()> {
         async move {
             let timer = record.worker.timers().timer();
-            let idle = settings.idle_timeout;
             // Boxed, because it needs more room than the relay, where most connections spend their lives.
-            let established = Box::pin(unless_client_fails(
-                &client,
-                self.establish(settings, &client, &mut record, &timer),
-            ));
+            let established =
+                Box::pin(unless_client_fails(&client, self.begun(begin, &client, &mut record, &timer)));
             let termination = match established.await {
-                Ok((_lease, backend)) => {
+                Ok((_lease, backend, idle)) => {
                     let worker = Rc::clone(&record.worker);
                     terminated(relay(&worker, client, backend, idle, &timer, &record.counts, &record).await)
                 }
-                Err(termination) => {
-                    reset(client);
-                    termination
+                Err(Refusal { why, alert }) => {
+                    match alert {
+                        Some(alert) => Box::pin(tell(alert, client, &record.worker, &timer)).await,
+                        None => reset(client),
+                    }
+                    why
                 }
             };
             record.end(termination);
         }
     }
 
+    /// Reads what comes first, and finds a backend.
+    async fn begun(
+        &self,
+        begin: Begin,
+        client: &TcpStream,
+        record: &mut Record,
+        timer: &Timer,
+    ) -> Result<(Lease, TcpStream, Option<Duration>), Refusal> {
+        let worker = Rc::clone(&record.worker);
+        let _guard = ResetIfCut { stream: client, worker: &worker };
+        let settings = match begin {
+            Begin::Relaying(settings) => settings,
+            Begin::Reading(expected) => {
+                timer.arm(expected.within);
+                let read = expected.read(&worker, client, record);
+                before(timer, read).await.unwrap_or_else(|TooLate| Err(Termination::HeaderTimeout.into()))?;
+                self.chosen(expected, record)?
+            }
+        };
+        let idle_timeout = settings.idle_timeout;
+        let (lease, backend) = self.establish(settings, record, timer).await?;
+        Ok((lease, backend, idle_timeout))
+    }
+
+    /// Chooses the pool by what was read.
+    fn chosen(&self, expected: Expected, record: &mut Record) -> Result<Settings, Refusal> {
+        let chosen = self.with_terms(|terms| {
+            if expected.proxy_header == Presence::Expected
+                && !terms.listener.access.permits(record.client.ip())
+            {
+                return Err(Termination::Denied.into());
+            }
+            settings(terms, record.hello()).map_err(|why| Refusal {
+                why: Termination::NoRoute,
+                alert: record.hello().map(|_| match why {
+                    NoRoute::Name => Alert::UnrecognizedName,
+                    NoRoute::Protocol => Alert::NoApplicationProtocol,
+                }),
+            })
+        });
+        let settings = chosen.unwrap_or(Err(Termination::NoRoute.into()))?;
+        record.belongs_to(&self.common(Some(&settings.pool)));
+        Ok(settings)
+    }
+
     /// Finds a backend that accepts the connection: different ones, up to the pool's `connect_tries`.
     async fn establish(
         &self,
         Settings { pool, seed, .. }: Settings,
-        client: &TcpStream,
         record: &mut Record,
         timer: &Timer,
     ) -> Result<(Lease, TcpStream), Termination> {
-        let worker = Rc::clone(&record.worker);
-        let _guard = ResetIfCut { stream: client, worker: &worker };
         let turn = Turn {
             flow: pool.flow_hash(seed, Protocol::Tcp, record.client, record.local),
             count: self.turn.get(),
             random: fastrand::u64(..),
         };
         self.turn.set(turn.count.wrapping_add(1));
+        let first = match pool.settings.send_proxy {
+            Some(send) => proxy_header::header(send, record).map_err(|error| {
+                record.details().error = Some(error.to_string().into());
+                Termination::Internal
+            })?,
+            None => Vec::new(),
+        };
         let mut tried = Tried::default();
         let mut failed = Termination::NoBackend;
         while tried.len() < usize::from(pool.settings.connect_tries.get()) {
@@ -214,7 +271,7 @@ impl OnWorker {
             };
             record.tries = record.tries.saturating_add(1);
             record.backend = Some(Arc::clone(lease.backend()));
-            let error = match self.connect(&pool, &lease, record, timer).await {
+            let error = match self.connect(&pool, &lease, &first, record, timer).await {
                 Ok(stream) => return Ok((lease, stream)),
                 Err(error) => error,
             };
@@ -238,13 +295,15 @@ impl OnWorker {
         &self,
         pool: &PoolView,
         lease: &Lease,
+        first: &[u8],
         record: &mut Record,
         timer: &Timer,
     ) -> Result<TcpStream, ConnectError> {
         let backend = lease.backend();
         let address = backend.address.for_listener_port(record.local.port());
         let begun = clock::now();
-        let connected = connect(address, pool.settings.keepalive, pool.settings.connect_timeout, timer).await;
+        let Pool { keepalive, connect_timeout, .. } = *pool.settings;
+        let connected = connect(address, first, keepalive, connect_timeout, timer).await;
         let now = clock::now();
         let took = now.saturating_duration_since(begun);
         record.connecting += took;
@@ -289,15 +348,62 @@ fn terminated(end: RelayEnd) -> Termination {
 /// (FIN) is still served.
 async fn unless_client_fails<T>(
     client: &TcpStream,
-    work: impl Future<Output = Result<T, Termination>>,
-) -> Result<T, Termination> {
+    work: impl Future<Output = Result<T, Refusal>>,
+) -> Result<T, Refusal> {
     let mut work = pin!(work);
     let mut failed = pin!(client.ready(Interest::ERROR));
     poll_fn(|cx| match work.as_mut().poll(cx) {
-        Poll::Pending => failed.as_mut().poll(cx).map(|_| Err(Termination::ClientGone)),
+        Poll::Pending => failed.as_mut().poll(cx).map(|_| Err(Termination::ClientGone.into())),
         done => done,
     })
     .await
+}
+
+/// Goes on with `work` until `timer` fires.
+async fn before<T>(timer: &Timer, work: impl Future<Output = T>) -> Result<T, TooLate> {
+    let mut work = pin!(work);
+    poll_fn(|cx| match work.as_mut().poll(cx) {
+        Poll::Pending => timer.poll(cx).map(|()| Err(TooLate)),
+        Poll::Ready(done) => Poll::Ready(Ok(done)),
+    })
+    .await
+}
+
+/// The time is over.
+struct TooLate;
+
+/// Tells a client that speaks TLS why it is not served. One that does not close its side in time is reset.
+async fn tell(alert: Alert, client: TcpStream, worker: &Worker, timer: &Timer) {
+    /// Enough for the way there and back.
+    const PATIENCE: Duration = Duration::from_secs(2);
+
+    let guard = ResetIfCut { stream: &client, worker };
+    timer.arm(PATIENCE);
+    let told = before(timer, close_with(&client, &alert.encode())).await;
+    drop(guard);
+    if told.is_err() {
+        reset(client);
+    }
+}
+
+/// How a connection from `peer` begins; an error is why it ends at once.
+fn begin(terms: &Terms<'_>, peer: IpAddr) -> Result<Begin, Termination> {
+    let expected = Expected::of(terms.listener, peer);
+    // Whoever trusts a peer's PROXY headers to say who the client is, does not mean the peer's own address.
+    let is_client = expected.is_none_or(|expected| expected.proxy_header == Presence::NotExpected);
+    if is_client && !terms.listener.access.permits(peer) {
+        return Err(Termination::Denied);
+    }
+    match expected {
+        Some(expected) => Ok(Begin::Reading(expected)),
+        None => settings(terms, None).map(Begin::Relaying).map_err(|_nobody| Termination::NoRoute),
+    }
+}
+
+/// What a client of these terms takes from them, given what was read from it.
+fn settings(terms: &Terms<'_>, hello: Option<&ClientHello>) -> Result<Settings, NoRoute> {
+    let pool = Arc::clone(terms.pool(hello)?);
+    Ok(Settings { pool, seed: terms.seed, idle_timeout: terms.listener.idle_timeout })
 }
 
 /// Waits in the pool's queue until a backend has room.
@@ -308,13 +414,9 @@ async fn queue(
     timer: &Timer,
 ) -> Result<Lease, Termination> {
     let begun = clock::now();
-    let mut waiting = pin!(pool.wait(tried).map_err(|NoPlace| Termination::QueueFull)?);
+    let waiting = pool.wait(tried).map_err(|NoPlace| Termination::QueueFull)?;
     timer.arm(pool.settings.queue.timeout);
-    let lease = poll_fn(|cx| match waiting.as_mut().poll(cx) {
-        Poll::Pending => timer.poll(cx).map(|()| Err(Termination::QueueTimeout)),
-        Poll::Ready(lease) => Poll::Ready(Ok(lease)),
-    })
-    .await;
+    let lease = before(timer, waiting).await;
     record.queued += clock::now().saturating_duration_since(begun);
-    lease
+    lease.map_err(|TooLate| Termination::QueueTimeout)
 }

@@ -34,10 +34,12 @@ pub enum ConnectError {
     LocalResources(io::Error),
 }
 
-/// Connects to `address` within `timeout`. While this host is out of descriptors or memory it tries again until
-/// the timeout. `timer` is the connection's and comes back armed or not.
+/// Connects to `address` within `timeout`, and sends `first` there, of which a new connection's buffer has room for all.
+/// While this host is out of descriptors or memory it tries again until the timeout. `timer` is the connection's and comes
+/// back armed or not.
 pub async fn connect(
     address: SocketAddr,
+    first: &[u8],
     keepalive: Option<Duration>,
     timeout: Duration,
     timer: &Timer,
@@ -50,7 +52,8 @@ pub async fn connect(
         let left = deadline.saturating_duration_since(clock::now());
         match attempt(address, keepalive, left, timer).await {
             Err(ConnectError::LocalResources(_)) if left > RETRY => timer.sleep(RETRY).await,
-            result => return result,
+            Ok(stream) => return send_first(stream, first),
+            error => return error,
         }
     }
 }
@@ -90,6 +93,19 @@ async fn attempt(
         }
     }
     Ok(stream)
+}
+
+fn send_first(stream: TcpStream, first: &[u8]) -> Result<TcpStream, ConnectError> {
+    if first.is_empty() {
+        return Ok(stream);
+    }
+    // What the client says next must not wait until this is acknowledged.
+    stream.set_nodelay(true).map_err(ConnectError::LocalResources)?;
+    match stream.try_write(first) {
+        Ok(sent) if sent == first.len() => Ok(stream),
+        Ok(_) => Err(ConnectError::LocalResources(io::ErrorKind::WouldBlock.into())),
+        Err(error) => Err(ConnectError::Refused(error)),
+    }
 }
 
 /// Whose fault an error is.

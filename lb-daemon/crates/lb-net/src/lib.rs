@@ -13,6 +13,7 @@ mod fds;
 mod limit;
 mod listen;
 mod observer;
+mod peek;
 mod relay;
 pub mod sniff;
 mod timer;
@@ -27,10 +28,11 @@ pub use fds::{FdBudget, raise_fd_limit};
 pub use limit::{Limit, Permit};
 pub use listen::{BindError, ListenOptions, Presence, bind_all, ensure_free, has_ipv6};
 pub use observer::{SAMPLE_EVERY, WorkerObserver};
+pub use peek::{MOST_PEEKED, PeekError, close_with, discard, peek};
 pub use relay::{Counts, RelayEnd, RelayObserver, ResetIfCut, Side, relay, reset};
 pub use timer::{Timer, Timers};
 pub use udp::{
-    Coalescing, Datagram, UdpBatch, UdpError, UdpFlow, UdpFlowEvents, UdpOptions, UdpPort, UdpReceived, UdpSender, UdpSent,
-    bind_udp_all, ensure_udp_free,
+    Coalescing, Datagram, UdpBatch, UdpError, UdpFlow, UdpFlowEvents, UdpOptions, UdpPort, UdpReceived,
+    UdpSender, UdpSent, bind_udp_all, ensure_udp_free,
 };
 pub use worker::{Worker, WorkerHandle, auto_workers};

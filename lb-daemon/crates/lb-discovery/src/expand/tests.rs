@@ -61,6 +61,7 @@ fn pool(backends: Vec<Backend>, discover: Vec<Discovery>) -> Pool {
         slow_start: None,
         panic_threshold: Percent::ZERO,
         zones: Zones::Ignore,
+        send_proxy: None,
     }
 }
 

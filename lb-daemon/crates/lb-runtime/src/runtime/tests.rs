@@ -46,6 +46,7 @@ fn config(backends: &[(u16, Option<u32>)]) -> Config {
         slow_start: None,
         panic_threshold: Percent::ZERO,
         zones: Zones::Ignore,
+        send_proxy: None,
     };
     Config {
         global: Global {
@@ -493,7 +494,11 @@ async fn a_listener_finds_its_pool_whatever_pools_come_and_go() {
             name: "l".parse().unwrap(),
             bind: vec![],
             protocol: lb_model::Protocol::Tcp,
-            pool: PoolId(u32::try_from(at).unwrap()),
+            pool: Some(PoolId(u32::try_from(at).unwrap())),
+            sni: lb_model::SniRoutes::default(),
+            accept_proxy: vec![],
+            header_timeout: Duration::from_secs(5),
+            replies: None,
             max_connections: None,
             idle_timeout: None,
             keepalive: None,
@@ -506,7 +511,7 @@ async fn a_listener_finds_its_pool_whatever_pools_come_and_go() {
     for names in [&["a", "mine"][..], &["mine", "z"], &["a", "b", "mine", "z"]] {
         runtime.apply(with(names), Discovered::new(), now());
         let view = runtime.view();
-        let pool = view.pool(view.listener(slot).unwrap().pool).unwrap();
+        let pool = view.pool(view.listener(slot).unwrap().pool.unwrap()).unwrap();
         assert_eq!(pool.settings.name.as_str(), "mine");
     }
 }

@@ -5,7 +5,8 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use lb_model::{
-    AccessList, AlpnProtocol, Bind, BindHost, Listener, PoolId, Protocol, ServerNamePattern, SniRoute, SniRoutes,
+    AccessList, AlpnProtocol, Bind, BindHost, Listener, PoolId, Protocol, ServerNamePattern, SniRoute,
+    SniRoutes,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -131,11 +132,7 @@ pub(super) fn placed(index: usize, name: &str, listener: Listener, pools: usize)
         bind: listener.bind.into_iter().map(moved).collect(),
         pool: listener.pool.map(pool),
         sni: SniRoutes::new(
-            listener
-                .sni
-                .iter()
-                .map(|route| SniRoute { pool: pool(route.pool), ..route.clone() })
-                .collect(),
+            listener.sni.iter().map(|route| SniRoute { pool: pool(route.pool), ..route.clone() }).collect(),
         ),
         ..listener
     }
