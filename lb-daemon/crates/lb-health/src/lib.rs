@@ -17,6 +17,7 @@
 //!     key: TargetKey { pool: "web".parse()?, backend: "web-1".parse()? },
 //!     address: "10.0.0.11:8080".parse()?,
 //!     check: HealthCheck::new(Probe::Tcp),
+//!     first: b"",
 //! }]);
 //! // Once, on the control runtime (all of its drivers enabled). The callback must not block: store and notify.
 //! scheduler.run(|event| match event.to {

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 pub(crate) use self::tls::TrustStores;
 use crate::error::{ProbeError, Step};
+use crate::schedule::Target;
 
 /// How long an answer took; `None` for a silence that counts as good.
 pub(crate) type ProbeResult = Result<Option<Duration>, ProbeError>;
@@ -32,13 +33,15 @@ pub(crate) struct ProbeKey {
     pub(crate) name: Option<BackendName>,
     /// How; its `port` is in `address` already.
     pub(crate) check: HealthCheck,
+    /// What a connection begins with.
+    pub(crate) first: &'static [u8],
 }
 
 impl ProbeKey {
-    pub(crate) fn new(backend: SocketAddr, name: &BackendName, check: HealthCheck) -> Self {
+    pub(crate) fn new(Target { key, address: backend, check, first }: &Target) -> Self {
         let address = SocketAddr::new(backend.ip(), check.port.unwrap_or(backend.port()));
-        let name = matches!(check.probe, Probe::Exec(_)).then(|| name.clone());
-        Self { address, name, check: HealthCheck { port: None, ..check } }
+        let name = matches!(check.probe, Probe::Exec(_)).then(|| key.backend.clone());
+        Self { address, name, check: HealthCheck { port: None, ..check.clone() }, first }
     }
 }
 
@@ -48,9 +51,9 @@ pub(crate) async fn run(key: &ProbeKey, trust: &TrustStores) -> ProbeResult {
     match &key.check.probe {
         Probe::Tcp => tcp::probe(key.address, deadline).await?,
         // Boxed for its size: the others need a tenth of it.
-        Probe::Http(http) => Box::pin(http::probe(key.address, http, trust, deadline)).await?,
+        Probe::Http(http) => Box::pin(http::probe(key.address, key.first, http, trust, deadline)).await?,
         Probe::Udp(udp) => return udp::probe(key.address, udp, deadline).await,
-        Probe::Dns(dns) => dns::probe(key.address, dns, deadline).await?,
+        Probe::Dns(dns) => dns::probe(key.address, key.first, dns, deadline).await?,
         Probe::Exec(exec) => exec::probe(key.address, key.name.as_ref(), exec, deadline).await?,
     }
     Ok(Some(deadline.elapsed()))

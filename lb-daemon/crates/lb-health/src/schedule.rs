@@ -34,6 +34,9 @@ pub struct Target {
     pub address: SocketAddr,
     /// How it is checked.
     pub check: HealthCheck,
+    /// What the backend expects a connection to begin with, before anything that the check says: a PROXY protocol header,
+    /// or nothing. Not sent by checks that say nothing.
+    pub first: &'static [u8],
 }
 
 /// The verdict on one target is another from now on.
@@ -138,7 +141,7 @@ impl Schedule {
         for target in targets {
             let known = before.remove(&target.key);
             let stayed = known.as_ref().filter(|known| known.backend == target.address);
-            let key = ProbeKey::new(target.address, &target.key.backend, target.check);
+            let key = ProbeKey::new(&target);
             let id = self.ids.get(&key).copied();
             let id = id.unwrap_or_else(|| self.add(key, stayed.map(|known| known.probe), now));
             if let Some(probe) = self.probes.get_mut(&id) {

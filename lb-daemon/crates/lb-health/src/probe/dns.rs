@@ -13,6 +13,7 @@ use crate::error::{ProbeError, Step};
 
 pub(super) async fn probe(
     address: SocketAddr,
+    first: &[u8],
     probe: &DnsProbe,
     deadline: Deadline,
 ) -> Result<(), ProbeError> {
@@ -21,7 +22,7 @@ pub(super) async fn probe(
     let answer = parse(&udp::exchange(address, &wire, deadline).await?, &question)?;
     // As resolvers do; some servers truncate everything to see who is serious.
     let answer = if answer.metadata.truncation {
-        parse(&exchange_tcp(address, &wire, deadline).await?, &question)?
+        parse(&exchange_tcp(address, first, &wire, deadline).await?, &question)?
     } else {
         answer
     };
@@ -42,10 +43,11 @@ fn question(probe: &DnsProbe) -> Result<Message, ProbeError> {
 
 async fn exchange_tcp(
     address: SocketAddr,
+    first: &[u8],
     question: &[u8],
     deadline: Deadline,
 ) -> Result<Vec<u8>, ProbeError> {
-    let mut stream = tcp::connect(address, deadline).await?;
+    let mut stream = tcp::connect(address, first, deadline).await?;
     let exchange = async {
         // A question of one name is far below 64 KiB.
         let length = u16::try_from(question.len()).unwrap_or(u16::MAX);

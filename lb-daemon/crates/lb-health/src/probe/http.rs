@@ -25,15 +25,16 @@ const MAX_HEAD: usize = 32 * 1024;
 
 pub(super) async fn probe(
     address: SocketAddr,
+    first: &[u8],
     probe: &HttpProbe,
     trust: &TrustStores,
     deadline: Deadline,
 ) -> Result<(), ProbeError> {
     let request = request(address, probe)?;
     match &probe.tls {
-        None => exchange(tcp::connect(address, deadline).await?, request, probe, deadline).await,
+        None => exchange(tcp::connect(address, first, deadline).await?, request, probe, deadline).await,
         Some(tls) => {
-            let stream = tls::connect(address, probe, tls, trust, deadline).await?;
+            let stream = tls::connect(address, first, probe, tls, trust, deadline).await?;
             exchange(stream, request, probe, deadline).await
         }
     }

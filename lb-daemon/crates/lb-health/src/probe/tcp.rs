@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use socket2::SockRef;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::Deadline;
@@ -18,10 +19,16 @@ pub(super) async fn probe(address: SocketAddr, deadline: Deadline) -> Result<(),
 }
 
 /// A connection that vanishes when it is dropped: with RST, without TIME_WAIT here. Whoever drops it has read what it
-/// wanted or has given up.
-pub(super) async fn connect(address: SocketAddr, deadline: Deadline) -> Result<TcpStream, ProbeError> {
-    let stream = finish(socket(address)?, address, deadline).await?;
+/// wanted or has given up. `first` is sent already.
+pub(super) async fn connect(
+    address: SocketAddr,
+    first: &[u8],
+    deadline: Deadline,
+) -> Result<TcpStream, ProbeError> {
+    let mut stream = finish(socket(address)?, address, deadline).await?;
     stream.set_nodelay(true).map_err(|error| ProbeError::from_io(&error))?;
+    // The buffer of a new connection has room for it.
+    stream.write_all(first).await.map_err(|error| ProbeError::from_io(&error))?;
     Ok(stream)
 }
 

@@ -8,6 +8,7 @@ use lb_model::{HealthCheck, Probe};
 use tokio::net::{TcpListener, UdpSocket};
 
 use super::*;
+use crate::schedule::TargetKey;
 
 mod dns;
 mod exec;
@@ -23,7 +24,12 @@ const SHORT: Duration = Duration::from_millis(500);
 
 fn key(address: SocketAddr, probe: Probe, timeout: Duration) -> ProbeKey {
     let check = HealthCheck { timeout, ..HealthCheck::new(probe) };
-    ProbeKey::new(address, &"web-1".parse().unwrap(), check)
+    ProbeKey::new(&target(address, check))
+}
+
+fn target(address: SocketAddr, check: HealthCheck) -> Target {
+    let key = TargetKey { pool: "web".parse().unwrap(), backend: "web-1".parse().unwrap() };
+    Target { key, address, check, first: b"" }
 }
 
 async fn probe(address: SocketAddr, probe: Probe, timeout: Duration) -> ProbeResult {

@@ -50,6 +50,7 @@ impl TrustStores {
 /// Connects to `address` and finishes the handshake.
 pub(super) async fn connect(
     address: SocketAddr,
+    first: &[u8],
     http: &HttpProbe,
     tls: &TlsProbe,
     trust: &TrustStores,
@@ -59,7 +60,7 @@ pub(super) async fn connect(
     let config =
         config.map_err(|_slow| ProbeError::Local("reading certificates takes too long".into()))??;
     let name = server_name(address, http, tls)?;
-    let stream = tcp::connect(address, deadline).await?;
+    let stream = tcp::connect(address, first, deadline).await?;
     let handshake = TlsConnector::from(config).connect(name.clone(), stream);
     let handshake = deadline.within(Step::Handshake, handshake).await?;
     handshake.map_err(|error| handshake_error(&error, &name))

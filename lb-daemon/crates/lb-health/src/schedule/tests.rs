@@ -23,7 +23,7 @@ fn key(pool: &str, backend: &str) -> TargetKey {
 
 fn target(pool: &str, port: u16, check: HealthCheck) -> Target {
     let key = key(pool, &format!("b{port}"));
-    Target { key, address: SocketAddr::from(([192, 0, 2, 1], port)), check }
+    Target { key, address: SocketAddr::from(([192, 0, 2, 1], port)), check, first: b"" }
 }
 
 fn good() -> ProbeResult {
@@ -109,7 +109,7 @@ fn commands_are_shared_only_under_one_name() {
     let exec = Probe::Exec(ExecProbe { program: "true".into(), args: [].into() });
     let target = |name| {
         let check = HealthCheck::new(exec.clone());
-        Target { key: key("web", name), address: "192.0.2.1:80".parse().unwrap(), check }
+        Target { key: key("web", name), address: "192.0.2.1:80".parse().unwrap(), check, first: b"" }
     };
     schedule.set_targets(vec![target("x"), target("y")], now);
     assert!(schedule.start_next(now).is_some() && schedule.start_next(now).is_some());

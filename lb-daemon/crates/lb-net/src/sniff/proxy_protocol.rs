@@ -22,6 +22,9 @@ pub const MAX_LENGTH: usize = 4096;
 /// ones (§2.2, LOCAL).
 pub const LOCAL: [u8; 16] = v2::LOCAL;
 
+/// [`LOCAL`] in version 1, as near as that can say it (§2.1).
+pub const UNKNOWN: &[u8] = b"PROXY UNKNOWN\r\n";
+
 /// What a header says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header<'a> {

@@ -152,3 +152,17 @@ async fn a_probe_that_is_given_up_is_reset() {
     let error = stream.read_u8().await.unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
 }
+
+#[tokio::test]
+async fn what_the_backend_expects_first_comes_first() {
+    let (listener, address) = listener().await;
+    let check = HealthCheck { timeout: PATIENT, ..HealthCheck::new(Probe::Http(get())) };
+    let target = Target { first: b"PROXY UNKNOWN\r\n", ..target(address, check) };
+    let server = async {
+        let (mut stream, head) = request(&listener).await;
+        assert!(head.starts_with("PROXY UNKNOWN\r\nGET /healthz HTTP/1.1\r\n"), "{head}");
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        std::future::pending::<()>().await;
+    };
+    beside(server, async { run(&ProbeKey::new(&target), &TrustStores::default()).await }).await.unwrap();
+}

@@ -42,6 +42,6 @@ async fn the_port_of_the_check_wins() {
     let (_listener, address) = listener().await;
     let check = HealthCheck { port: Some(address.port()), ..HealthCheck::new(Probe::Tcp) };
     let backend = SocketAddr::new(address.ip(), 1);
-    let key = ProbeKey::new(backend, &"web-1".parse().unwrap(), check);
+    let key = ProbeKey::new(&target(backend, check));
     assert!(run(&key, &TrustStores::default()).await.is_ok());
 }
