@@ -8,6 +8,7 @@
 
 pub(crate) mod backend;
 mod case;
+mod datagrams;
 mod l4;
 pub(crate) mod load;
 mod outcome;
@@ -36,7 +37,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Layer {
-    /// The TCP proxy: connections, bulk, idle memory, small messages.
+    /// The L4 proxy: connections, bulk, idle memory, small messages, PROXY protocol, SNI, datagrams.
     L4(Options),
 }
 

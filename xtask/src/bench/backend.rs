@@ -2,7 +2,7 @@
 //!
 //! [`wire`]: crate::bench::wire
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 
 use anyhow::{Context, Result, ensure};
@@ -10,17 +10,26 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::net::SocketFlags;
 use socket2::{Domain, Socket, Type};
 
-use crate::bench::wire::{CHUNK, HEADER, Header, Outgoing, Pattern, Written, read};
+use crate::bench::datagrams;
+use crate::bench::wire::{CHUNK, HEADER, Header, Outgoing, Pattern, Preamble, Written, read};
+
+/// The backend's ports, on every loopback address: one for each thing that a connection may begin with.
+const PORTS: [(Preamble, u16); 3] =
+    [(Preamble::None, 7100), (Preamble::ProxyHeader, 7101), (Preamble::ClientHello, 7102)];
+
+/// The port for connections that begin so.
+pub(crate) fn port(preamble: Preamble) -> u16 {
+    PORTS.iter().find(|(known, _)| *known == preamble).map_or(0, |(_, port)| *port)
+}
 
 /// Runs the backend.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
-    /// Where to listen.
-    address: SocketAddr,
-}
+pub(crate) struct Args {}
 
 /// What a connection is at.
 enum State {
+    /// Reading what comes before everything else, of which this is there.
+    Preamble(Preamble, Vec<u8>),
     /// Reading a header, of which so much is there.
     Header([u8; HEADER], usize),
     /// Reading a payload, of which so much is there.
@@ -44,16 +53,23 @@ enum Next {
 }
 
 /// Serves until it is killed.
-pub(crate) fn run(args: &Args) -> Result<()> {
-    let listener = Socket::new(Domain::for_address(args.address), Type::STREAM.nonblocking(), None)?;
-    listener.set_reuse_address(true)?;
-    listener.set_tcp_nodelay(true)?;
-    listener.bind(&args.address.into()).with_context(|| format!("backend cannot bind {}", args.address))?;
-    listener.listen(i32::from(u16::MAX))?;
+pub(crate) fn run(Args {}: &Args) -> Result<()> {
+    /// Tokens of listeners and sockets are above those of connections.
+    const LISTENERS: u64 = 1 << 32;
+    const DATAGRAMS: u64 = 1 << 33;
 
-    const LISTENER: u64 = u64::MAX;
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-    epoll::add(&epoll, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
+    let listeners = PORTS
+        .map(|(preamble, port)| Ok((preamble, listen(port)?)))
+        .into_iter()
+        .collect::<Result<Vec<_>>>()?;
+    for ((_, listener), token) in listeners.iter().zip(LISTENERS..) {
+        epoll::add(&epoll, listener, EventData::new_u64(token), EventFlags::IN)?;
+    }
+    let sockets = datagrams::backend_sockets(port(Preamble::None))?;
+    for (socket, token) in sockets.iter().zip(DATAGRAMS..) {
+        epoll::add(&epoll, socket, EventData::new_u64(token), EventFlags::IN)?;
+    }
     let pattern = Pattern::new();
     let mut buffer = vec![0; CHUNK];
     let mut connections: Vec<Option<Connection>> = Vec::new();
@@ -67,8 +83,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
         for event in &events {
             let token = event.data;
-            if token.u64() == LISTENER {
-                accept_all(&epoll, &listener, &mut connections, &mut free)?;
+            let at = |first: u64| usize::try_from(token.u64().wrapping_sub(first)).unwrap_or(usize::MAX);
+            if let Some(socket) = sockets.get(at(DATAGRAMS)) {
+                datagrams::answer_all(socket, &mut buffer, &pattern)?;
+                continue;
+            }
+            if let Some((preamble, listener)) = listeners.get(at(LISTENERS)) {
+                accept_all(&epoll, listener, *preamble, &mut connections, &mut free)?;
                 continue;
             }
             let slot = usize::try_from(token.u64()).unwrap_or(usize::MAX);
@@ -86,9 +107,20 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
 }
 
+fn listen(port: u16) -> Result<Socket> {
+    let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+    let listener = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), None)?;
+    listener.set_reuse_address(true)?;
+    listener.set_tcp_nodelay(true)?;
+    listener.bind(&address.into()).with_context(|| format!("backend cannot bind {address}"))?;
+    listener.listen(i32::from(u16::MAX))?;
+    Ok(listener)
+}
+
 fn accept_all(
     epoll: impl AsFd,
     listener: &Socket,
+    preamble: Preamble,
     connections: &mut Vec<Option<Connection>>,
     free: &mut Vec<usize>,
 ) -> Result<()> {
@@ -106,7 +138,11 @@ fn accept_all(
         let interest = EventFlags::IN;
         epoll::add(&epoll, &stream, EventData::new_u64(slot as u64), interest)?;
         if let Some(place) = connections.get_mut(slot) {
-            *place = Some(Connection { stream, state: State::Header([0; HEADER], 0), interest });
+            let state = match preamble {
+                Preamble::None => State::Header([0; HEADER], 0),
+                Preamble::ProxyHeader | Preamble::ClientHello => State::Preamble(preamble, Vec::new()),
+            };
+            *place = Some(Connection { stream, state, interest });
         }
     }
 }
@@ -131,6 +167,15 @@ impl Connection {
 
     /// Takes received bytes into the state.
     fn receive(&mut self, mut received: &[u8], pattern: &Pattern) -> Result<()> {
+        if let State::Preamble(preamble, beginning) = &mut self.state {
+            let before = beginning.len();
+            beginning.extend_from_slice(received);
+            let Some(length) = preamble.length(beginning).filter(|length| *length <= beginning.len()) else {
+                return Ok(());
+            };
+            received = received.get(length - before..).unwrap_or_default();
+            self.state = State::Header([0; HEADER], 0);
+        }
         if let State::Header(header, have) = &mut self.state {
             let taken = received.len().min(HEADER - *have);
             let (head, rest) = received.split_at(taken);
@@ -158,7 +203,7 @@ impl Connection {
     fn watch(&mut self, epoll: impl AsFd, slot: usize) -> Result<()> {
         let wanted = match self.state {
             State::Reply(_) => EventFlags::OUT,
-            State::Header(..) | State::Payload(..) => EventFlags::IN,
+            State::Preamble(..) | State::Header(..) | State::Payload(..) => EventFlags::IN,
         };
         if wanted != self.interest {
             epoll::modify(epoll, &self.stream, EventData::new_u64(slot as u64), wanted)?;

@@ -1,6 +1,7 @@
 //! The cases: which load, what of it is counted, and what the result is held to.
 
 use crate::bench::peer::Peer;
+use crate::bench::wire::{Preamble, Transport};
 
 /// One case of the bench.
 #[derive(Debug, Clone, Copy)]
@@ -9,6 +10,8 @@ pub(crate) struct Case {
     pub(crate) name: &'static str,
     /// What it measures, for people.
     pub(crate) title: &'static str,
+    /// What the proxies are set up for.
+    pub(crate) job: Job,
     /// What is counted.
     pub(crate) cost: Cost,
     /// Who takes part.
@@ -23,11 +26,58 @@ pub(crate) struct Case {
     pub(crate) load: Load,
 }
 
+/// What proxies are set up for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Job {
+    /// To relay TCP.
+    Tcp,
+    /// The same, for clients that begin with a PROXY protocol header.
+    ProxyIn,
+    /// The same, with a PROXY protocol header for the backend, version 2 where the peer can.
+    ProxyOut,
+    /// The same, with the pool chosen by the name in a TLS ClientHello.
+    Sni,
+    /// To relay UDP, in flows.
+    Udp,
+    /// The same, in flows that end with the first reply.
+    Dns,
+}
+
+impl Job {
+    /// What a client of the proxy begins with.
+    pub(crate) fn client_preamble(self) -> Preamble {
+        match self {
+            Self::Tcp | Self::ProxyOut | Self::Udp | Self::Dns => Preamble::None,
+            Self::ProxyIn => Preamble::ProxyHeader,
+            Self::Sni => Preamble::ClientHello,
+        }
+    }
+
+    /// What the proxy, as the backend's client, begins with.
+    pub(crate) fn backend_preamble(self) -> Preamble {
+        match self {
+            Self::Tcp | Self::ProxyIn | Self::Udp | Self::Dns => Preamble::None,
+            Self::ProxyOut => Preamble::ProxyHeader,
+            Self::Sni => Preamble::ClientHello,
+        }
+    }
+
+    /// Whether it is about datagrams.
+    pub(crate) fn transport(self) -> Transport {
+        match self {
+            Self::Tcp | Self::ProxyIn | Self::ProxyOut | Self::Sni => Transport::Stream,
+            Self::Udp | Self::Dns => Transport::Datagram,
+        }
+    }
+}
+
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cost {
     /// Microseconds of CPU time an exchange, which is a connection or a message.
     PerExchange(Exchange),
+    /// Microseconds of CPU time a datagram, either way.
+    PerDatagram,
     /// Seconds of CPU time a GiB.
     PerGibibyte,
     /// Bytes of memory an idle connection.
@@ -39,6 +89,8 @@ pub(crate) enum Cost {
 pub(crate) enum Exchange {
     Connection,
     Message,
+    /// A flow of one datagram and its answer.
+    Flow,
 }
 
 /// What our figure is held to.
@@ -71,27 +123,59 @@ pub(crate) struct Load {
     pub(crate) reply: u64,
     /// Connections a second, where they come by the clock.
     pub(crate) rate: Option<u32>,
+    /// Exchanges at a time in each flow of datagrams.
+    pub(crate) window: u64,
 }
 
 const PEERS: &[Peer] = &[Peer::Sluice, Peer::Nginx, Peer::Haproxy, Peer::Envoy];
+/// Those that are set up for more than plain relaying.
+const TCP_PEERS: &[Peer] = &[Peer::Sluice, Peer::Nginx, Peer::Haproxy];
+/// HAProxy relays no datagrams; Envoy's filter for them is another configuration language altogether.
+const DATAGRAM_PEERS: &[Peer] = &[Peer::Sluice, Peer::Nginx];
 const BULK_PEERS: &[Peer] =
     &[Peer::Sluice, Peer::Nginx, Peer::Haproxy, Peer::HaproxyAuto, Peer::HaproxySplice, Peer::Envoy];
 /// Whichever of them does best.
 const HAPROXY: &[Peer] = &[Peer::Haproxy, Peer::HaproxyAuto, Peer::HaproxySplice];
 
 /// 64 clients, each: connect, send 100 B, receive 1 KiB, close.
-const CONNECTIONS: Load =
-    Load { connections: 20_000, concurrency: 64, exchanges: 1, request: 100, reply: 1024, rate: None };
+const CONNECTIONS: Load = Load {
+    connections: 20_000,
+    concurrency: 64,
+    exchanges: 1,
+    request: 100,
+    reply: 1024,
+    rate: None,
+    window: 1,
+};
 
 /// Four connections that move 2 GiB one way.
-const BULK: Load =
-    Load { connections: 4, concurrency: 4, exchanges: 1, request: 100, reply: 512 << 20, rate: None };
+const BULK: Load = Load {
+    connections: 4,
+    concurrency: 4,
+    exchanges: 1,
+    request: 100,
+    reply: 512 << 20,
+    rate: None,
+    window: 1,
+};
+
+/// 64 flows with 5,000 exchanges each.
+const DATAGRAMS: Load = Load {
+    connections: 64,
+    concurrency: 64,
+    exchanges: 5000,
+    request: 200,
+    reply: 200,
+    rate: None,
+    window: 8,
+};
 
 /// All cases, in the order in which they run.
-pub(crate) const CASES: [Case; 6] = [
+pub(crate) const CASES: [Case; 12] = [
     Case {
         name: "l4.conn",
         title: "CPU per TCP connection, 64 clients at full speed",
+        job: Job::Tcp,
         cost: Cost::PerExchange(Exchange::Connection),
         peers: PEERS,
         reference: &[Peer::Nginx],
@@ -102,6 +186,7 @@ pub(crate) const CASES: [Case; 6] = [
     Case {
         name: "l4.conn.rate",
         title: "CPU per TCP connection at 4,000 a second",
+        job: Job::Tcp,
         cost: Cost::PerExchange(Exchange::Connection),
         peers: PEERS,
         reference: &[Peer::Nginx],
@@ -112,6 +197,7 @@ pub(crate) const CASES: [Case; 6] = [
     Case {
         name: "l4.bulk",
         title: "CPU for bulk from the backend, 4 connections",
+        job: Job::Tcp,
         cost: Cost::PerGibibyte,
         peers: BULK_PEERS,
         reference: HAPROXY,
@@ -122,6 +208,7 @@ pub(crate) const CASES: [Case; 6] = [
     Case {
         name: "l4.bulk.up",
         title: "CPU for bulk to the backend, 4 connections",
+        job: Job::Tcp,
         cost: Cost::PerGibibyte,
         peers: BULK_PEERS,
         reference: HAPROXY,
@@ -132,6 +219,7 @@ pub(crate) const CASES: [Case; 6] = [
     Case {
         name: "l4.idle",
         title: "memory per idle connection that has carried one small exchange",
+        job: Job::Tcp,
         cost: Cost::Memory,
         peers: PEERS,
         reference: &[Peer::Haproxy],
@@ -142,6 +230,7 @@ pub(crate) const CASES: [Case; 6] = [
     Case {
         name: "l4.stream",
         title: "CPU per 200-byte message and its answer, 64 kept connections",
+        job: Job::Tcp,
         cost: Cost::PerExchange(Exchange::Message),
         peers: PEERS,
         reference: &[Peer::Nginx],
@@ -154,7 +243,74 @@ pub(crate) const CASES: [Case; 6] = [
             request: 200,
             reply: 200,
             rate: None,
+            window: 1,
         },
+    },
+    Case {
+        name: "l4.proxy.in",
+        title: "CPU per TCP connection that begins with a PROXY header (v2) from the client's side",
+        job: Job::ProxyIn,
+        cost: Cost::PerExchange(Exchange::Connection),
+        peers: TCP_PEERS,
+        reference: &[Peer::Haproxy],
+        gate: None,
+        rounds: 5,
+        load: CONNECTIONS,
+    },
+    Case {
+        name: "l4.proxy.out",
+        title: "CPU per TCP connection whose backend gets a PROXY header (nginx: v1, others: v2)",
+        job: Job::ProxyOut,
+        cost: Cost::PerExchange(Exchange::Connection),
+        peers: TCP_PEERS,
+        reference: &[Peer::Haproxy],
+        gate: None,
+        rounds: 5,
+        load: CONNECTIONS,
+    },
+    Case {
+        name: "l4.sni",
+        title: "CPU per TCP connection that is passed on by the name in its TLS ClientHello",
+        job: Job::Sni,
+        cost: Cost::PerExchange(Exchange::Connection),
+        peers: TCP_PEERS,
+        reference: &[Peer::Haproxy],
+        gate: None,
+        rounds: 5,
+        load: CONNECTIONS,
+    },
+    Case {
+        name: "l4.udp",
+        title: "CPU per 200-byte datagram, 64 flows with 8 exchanges under way each",
+        job: Job::Udp,
+        cost: Cost::PerDatagram,
+        peers: DATAGRAM_PEERS,
+        reference: &[Peer::Nginx],
+        gate: Some(Gate::Ratio(0.70)),
+        rounds: 9,
+        load: DATAGRAMS,
+    },
+    Case {
+        name: "l4.udp.single",
+        title: "CPU per 200-byte datagram, 64 flows with one exchange under way each",
+        job: Job::Udp,
+        cost: Cost::PerDatagram,
+        peers: DATAGRAM_PEERS,
+        reference: &[Peer::Nginx],
+        gate: None,
+        rounds: 5,
+        load: Load { window: 1, ..DATAGRAMS },
+    },
+    Case {
+        name: "l4.udp.dns",
+        title: "CPU per flow of one 60-byte question and its 200-byte answer, 64 clients",
+        job: Job::Dns,
+        cost: Cost::PerExchange(Exchange::Flow),
+        peers: DATAGRAM_PEERS,
+        reference: &[Peer::Nginx],
+        gate: None,
+        rounds: 5,
+        load: Load { connections: 40_000, exchanges: 1, request: 60, window: 1, ..DATAGRAMS },
     },
 ];
 
@@ -183,6 +339,8 @@ impl Cost {
         match self {
             Self::PerExchange(Exchange::Connection) => "µs/connection",
             Self::PerExchange(Exchange::Message) => "µs/message",
+            Self::PerExchange(Exchange::Flow) => "µs/flow",
+            Self::PerDatagram => "µs/datagram",
             Self::PerGibibyte => "s/GiB",
             Self::Memory => "B/connection",
         }
@@ -193,6 +351,8 @@ impl Cost {
         match self {
             Self::PerExchange(Exchange::Connection) => Some("connections/s"),
             Self::PerExchange(Exchange::Message) => Some("messages/s"),
+            Self::PerExchange(Exchange::Flow) => Some("flows/s"),
+            Self::PerDatagram => Some("datagrams/s"),
             Self::PerGibibyte => Some("GiB/s"),
             Self::Memory => None,
         }
@@ -200,6 +360,6 @@ impl Cost {
 
     /// Whether the time of one exchange says something.
     pub(crate) fn has_latency(self) -> bool {
-        matches!(self, Self::PerExchange(_))
+        matches!(self, Self::PerExchange(_) | Self::PerDatagram)
     }
 }

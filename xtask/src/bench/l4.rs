@@ -10,10 +10,11 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::bench::case::{CASES, Case, Cost, Load};
 use crate::bench::outcome::Outcome;
-use crate::bench::peer::{BACKEND_PORT, Installed, Peer, Running};
+use crate::bench::peer::{Installed, Peer, Running};
 use crate::bench::process::{LOAD_CPU, Tree, pause};
 use crate::bench::report::{Format, Header, Reporter};
-use crate::bench::{Options, load, sandbox};
+use crate::bench::wire::{Preamble, Transport};
+use crate::bench::{Options, backend, load, sandbox};
 
 /// What one peer showed in one round.
 #[derive(Debug, Clone, Copy)]
@@ -71,14 +72,10 @@ fn find_peers(options: &Options, cases: &[&Case]) -> Result<BTreeMap<Peer, Insta
 /// Starts the backend on every loopback address and waits until it accepts.
 fn start_backend() -> Result<Tree> {
     let mut command = Command::new(std::env::current_exe()?);
-    command
-        .arg("bench-backend")
-        .arg(format!("0.0.0.0:{BACKEND_PORT}"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null());
+    command.arg("bench-backend").stdin(Stdio::null()).stdout(Stdio::null());
     let mut tree = Tree::spawn(&mut command, LOAD_CPU)?;
     let deadline = Instant::now() + Duration::from_secs(10);
-    while TcpStream::connect((Ipv4Addr::LOCALHOST, BACKEND_PORT)).is_err() {
+    while TcpStream::connect((Ipv4Addr::LOCALHOST, backend::port(Preamble::ClientHello))).is_err() {
         ensure!(tree.child().try_wait()?.is_none() && Instant::now() < deadline, "the backend did not start");
         pause(Duration::from_millis(5));
     }
@@ -105,7 +102,7 @@ impl Bench<'_> {
         let mut running = Vec::new();
         if self.case.cost != Cost::Memory {
             for peer in &peers {
-                let peer = peer.start(self.open_files)?;
+                let peer = peer.start(self.case.job, self.open_files)?;
                 self.generate(peer.listen, load.quick(), Hold::No)
                     .with_context(|| format!("warm-up of {}", peer.peer))?;
                 running.push(peer);
@@ -160,6 +157,10 @@ impl Bench<'_> {
         let gibibytes = load.bytes() as f64 / (1_u64 << 30) as f64;
         let (cost, work) = match self.case.cost {
             Cost::PerGibibyte => (used / gibibytes, gibibytes),
+            Cost::PerDatagram => {
+                let datagrams = 2.0 * report.exchanges;
+                (used * 1e6 / datagrams, datagrams)
+            }
             Cost::PerExchange(_) | Cost::Memory => (used * 1e6 / report.exchanges, report.exchanges),
         };
         Ok(Sample { cost, throughput: work / report.elapsed, p50: report.p50, p99: report.p99 })
@@ -167,7 +168,7 @@ impl Bench<'_> {
 
     /// Memory per idle connection, on a fresh process that has served a few connections before.
     fn memory(&self, installed: &Installed, load: Load) -> Result<Sample> {
-        let peer = installed.start(self.open_files)?;
+        let peer = installed.start(self.case.job, self.open_files)?;
         let few = Load { connections: 256, ..load };
         self.generate(peer.listen, few, Hold::No).context("warm-up")?;
         peer.tree.cpu_since(&peer.tree.cpu_times()?)?;
@@ -191,6 +192,8 @@ impl Bench<'_> {
             request: load.request,
             reply: load.reply,
             rate: load.rate,
+            preamble: self.case.job.client_preamble(),
+            window: (self.case.job.transport() == Transport::Datagram).then_some(load.window),
             hold: hold == Hold::Yes,
         };
         let mut command = Command::new(std::env::current_exe()?);

@@ -10,15 +10,17 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use clap::ValueEnum as _;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
 use socket2::{Domain, Socket, Type};
 
+use crate::bench::datagrams;
 use crate::bench::stats::percentile;
-use crate::bench::wire::{CHUNK, HEADER, Header, Outgoing, Pattern, Written, read};
+use crate::bench::wire::{CHUNK, HEADER, Header, Outgoing, Pattern, Preamble, Written, read};
 
 /// No event for so long means that the proxy has lost something.
-const STALLED: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+pub(crate) const STALLED: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 
 /// epoll's token of the pace timer.
 const PACE: u64 = u64::MAX;
@@ -47,6 +49,12 @@ pub(crate) struct Args {
     /// Connections to start per second, whether earlier ones are done or not.
     #[arg(long)]
     pub(crate) rate: Option<u32>,
+    /// What each connection begins with.
+    #[arg(long, value_enum, default_value = "none")]
+    pub(crate) preamble: Preamble,
+    /// Datagrams instead of connections, so many exchanges at a time in each flow.
+    #[arg(long)]
+    pub(crate) window: Option<u64>,
     /// Keep all connections open after their exchanges, until standard input ends.
     #[arg(long)]
     pub(crate) hold: bool,
@@ -62,6 +70,9 @@ impl Args {
         line.push(format!("--request={}", self.request));
         line.push(format!("--reply={}", self.reply));
         line.extend(self.rate.map(|rate| format!("--rate={rate}")));
+        let preamble = self.preamble.to_possible_value();
+        line.extend(preamble.map(|preamble| format!("--preamble={}", preamble.get_name())));
+        line.extend(self.window.map(|window| format!("--window={window}")));
         line.extend(self.hold.then(|| "--hold".to_owned()));
         line
     }
@@ -71,14 +82,20 @@ impl Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     ensure!(args.request >= HEADER as u64, "a request is at least {HEADER} bytes");
     let began = Instant::now();
-    let mut generator = Generator::new(args, began)?;
-    generator.run()?;
+    let (mut latencies, _held) = match args.window {
+        Some(_) => (datagrams::generate(args)?, None),
+        None => {
+            let mut generator = Generator::new(args, began)?;
+            generator.run()?;
+            (std::mem::take(&mut generator.latencies), Some(generator))
+        }
+    };
     let elapsed = began.elapsed();
-    generator.latencies.sort_unstable();
-    let micros = |share| percentile(&generator.latencies, share).as_nanos() as f64 / 1e3;
+    latencies.sort_unstable();
+    let micros = |share| percentile(&latencies, share).as_nanos() as f64 / 1e3;
     let report = serde_json::json!({
         "elapsed_s": elapsed.as_secs_f64(),
-        "exchanges": generator.latencies.len(),
+        "exchanges": latencies.len(),
         "p50_us": micros(0.50),
         "p99_us": micros(0.99),
     });
@@ -208,7 +225,7 @@ impl<'a> Generator<'a> {
     fn start(&mut self, since: Instant) -> Result<()> {
         let stream = connect(self.args.target)?;
         let header = self.next_header();
-        let state = State::Request(Outgoing::request(header));
+        let state = State::Request(Outgoing::request(header).after(self.args.preamble));
         let connection =
             Connection { stream, state, header, since, left: self.args.exchanges - 1, interest: None };
         let slot = self.free.pop_front().unwrap_or_else(|| {

@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 
+use crate::bench::case::Job;
 use crate::bench::process::{PROXY_CPU, Tree, pause};
 use crate::bench::sandbox::SCRATCH;
-
-/// Port of the one backend, on every loopback address.
-pub(crate) const BACKEND_PORT: u16 = 7100;
+use crate::bench::wire::{Preamble, Transport};
+use crate::bench::{backend, datagrams};
 
 /// A proxy that takes part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, clap::ValueEnum)]
@@ -91,42 +91,53 @@ impl Peer {
         Ok(Some(Installed { peer: self, version: version.to_owned(), program }))
     }
 
-    /// Its own listener port and its own way to the backend: no peer meets the TIME_WAIT of another.
-    fn addresses(self) -> (SocketAddr, SocketAddr) {
-        let number: u8 = match self {
+    /// All of them.
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Sluice, Self::Nginx, Self::Haproxy, Self::HaproxyAuto, Self::HaproxySplice, Self::Envoy];
+
+    fn number(self) -> u8 {
+        match self {
             Self::Sluice => 1,
             Self::Nginx => 2,
             Self::Haproxy => 3,
             Self::HaproxyAuto => 4,
             Self::HaproxySplice => 5,
             Self::Envoy => 6,
-        };
-        let listen = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 7000 + u16::from(number));
-        let backend = SocketAddrV4::new(Ipv4Addr::new(127, 0, 1, number), BACKEND_PORT);
-        (listen.into(), backend.into())
+        }
+    }
+
+    /// Its own port to listen on.
+    fn listen(self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, 7000 + u16::from(self.number())))
+    }
+
+    /// Its own way to the backend: no peer meets the TIME_WAIT of another.
+    pub(crate) fn backend_address(self) -> Ipv4Addr {
+        Ipv4Addr::new(127, 0, 1, self.number())
     }
 
     /// The text of its configuration file.
-    fn configuration(self, listen: SocketAddr, backend: SocketAddr, open_files: u64) -> String {
+    fn configuration(self, job: Job, open_files: u64) -> String {
+        let listen = self.listen();
+        let backend = SocketAddr::from((self.backend_address(), backend::port(job.backend_preamble())));
+        let haproxy = |maxconn, options| haproxy(job, listen, backend, maxconn, options);
         match self {
-            Self::Sluice => sluice(listen, backend),
-            Self::Nginx => nginx(listen, backend, open_files),
+            Self::Sluice => sluice(job, listen, backend),
+            Self::Nginx => nginx(job, listen, backend, open_files),
             // It refuses to start where it could not have two sockets for each connection, and some for itself; to
             // splice it wants a pipe for every fourth connection as well.
-            Self::Haproxy => haproxy(listen, backend, open_files.saturating_sub(100) / 2, &[]),
-            Self::HaproxyAuto => haproxy(listen, backend, open_files / 3, &["splice-auto"]),
-            Self::HaproxySplice => {
-                haproxy(listen, backend, open_files / 3, &["splice-request", "splice-response"])
-            }
+            Self::Haproxy => haproxy(open_files.saturating_sub(100) / 2, &[]),
+            Self::HaproxyAuto => haproxy(open_files / 3, &["splice-auto"]),
+            Self::HaproxySplice => haproxy(open_files / 3, &["splice-request", "splice-response"]),
             Self::Envoy => envoy(listen, backend),
         }
     }
 }
 
 impl Installed {
-    /// Starts the peer, which may have so many open files, and waits until it accepts.
-    pub(crate) fn start(&self, open_files: u64) -> Result<Running> {
-        let (listen, backend) = self.peer.addresses();
+    /// Starts the peer for a job, with so many open files allowed, and waits until it serves.
+    pub(crate) fn start(&self, job: Job, open_files: u64) -> Result<Running> {
+        let listen = self.peer.listen();
         let arguments: &[&str] = match self.peer {
             Peer::Sluice => &["run", "-c"],
             Peer::Nginx => &["-e", "stderr", "-p", SCRATCH, "-c"],
@@ -135,7 +146,7 @@ impl Installed {
         };
         // Envoy goes by the extension; TOML and the others' languages do not care.
         let file = Path::new(SCRATCH).join(format!("{}.json", self.peer));
-        fs::write(&file, self.peer.configuration(listen, backend, open_files))?;
+        fs::write(&file, self.peer.configuration(job, open_files))?;
         let mut command = Command::new(&self.program);
         let log = file.with_extension("log");
         command
@@ -146,7 +157,7 @@ impl Installed {
             .stderr(File::create(&log)?);
         let mut tree = Tree::spawn(&mut command, PROXY_CPU)?;
         let deadline = Instant::now() + Duration::from_secs(20);
-        while TcpStream::connect(listen).is_err() {
+        while !serves(job, listen)? {
             if let Some(status) = tree.child().try_wait()? {
                 let (log, configuration) = (fs::read_to_string(&log)?, fs::read_to_string(&file)?);
                 bail!(
@@ -163,7 +174,24 @@ impl Installed {
     }
 }
 
-fn sluice(listen: SocketAddr, backend: SocketAddr) -> String {
+/// Whether somebody does: accepts a connection, or has a datagram answered.
+fn serves(job: Job, listen: SocketAddr) -> Result<bool> {
+    match job.transport() {
+        Transport::Stream => Ok(TcpStream::connect(listen).is_ok()),
+        Transport::Datagram => datagrams::is_answered(listen),
+    }
+}
+
+fn sluice(job: Job, listen: SocketAddr, backend: SocketAddr) -> String {
+    let name = Preamble::SERVER_NAME;
+    let (protocol, of_listener, of_pool) = match job {
+        Job::Tcp => ("tcp", "pool = \"bench\"".to_owned(), ""),
+        Job::ProxyIn => ("tcp", "pool = \"bench\"\naccept_proxy = [\"127.0.0.0/8\"]".to_owned(), ""),
+        Job::ProxyOut => ("tcp", "pool = \"bench\"".to_owned(), "send_proxy = \"v2\""),
+        Job::Sni => ("tls", format!("sni = [{{ names = [\"{name}\"], pool = \"bench\" }}]"), ""),
+        Job::Udp => ("udp", "pool = \"bench\"\nidle_timeout = \"10m\"".to_owned(), ""),
+        Job::Dns => ("udp", "pool = \"bench\"\nidle_timeout = \"10m\"\nreplies = 1".to_owned(), ""),
+    };
     format!(
         r#"version = 1
 [global]
@@ -173,19 +201,35 @@ level = "warn"
 access = false
 [listeners.bench]
 bind = ["{listen}"]
-protocol = "tcp"
-pool = "bench"
+protocol = "{protocol}"
+{of_listener}
 [pools.bench]
 balance = "round_robin"
+{of_pool}
 backends = ["{backend}"]
 "#
     )
 }
 
-fn nginx(listen: SocketAddr, backend: SocketAddr, open_files: u64) -> String {
+fn nginx(job: Job, listen: SocketAddr, backend: SocketAddr, open_files: u64) -> String {
     // Debian has the stream module in a file of its own, nginx.org's packages have it built in.
     let module = Path::new("/usr/lib/nginx/modules/ngx_stream_module.so");
     let load = if module.exists() { format!("load_module {};", module.display()) } else { String::new() };
+    let name = Preamble::SERVER_NAME;
+    let (before, on, of_server) = match job {
+        Job::Tcp => (String::new(), "backlog=16384", "proxy_pass bench;"),
+        Job::ProxyIn => (String::new(), "backlog=16384 proxy_protocol", "proxy_pass bench;"),
+        Job::ProxyOut => (String::new(), "backlog=16384", "proxy_pass bench; proxy_protocol on;"),
+        Job::Sni => (
+            format!("map $ssl_preread_server_name $pool {{ {name} bench; }}"),
+            "backlog=16384",
+            "ssl_preread on; proxy_pass $pool;",
+        ),
+        Job::Udp => (String::new(), "udp rcvbuf=4m", "proxy_pass bench;"),
+        Job::Dns => {
+            (String::new(), "udp rcvbuf=4m", "proxy_pass bench; proxy_requests 1; proxy_responses 1;")
+        }
+    };
     format!(
         "{load}
 daemon off;
@@ -197,14 +241,33 @@ events {{ worker_connections {open_files}; }}
 stream {{
     access_log off;
     upstream bench {{ server {backend}; }}
-    server {{ listen {listen} reuseport backlog=16384; proxy_pass bench; }}
+    {before}
+    server {{ listen {listen} reuseport {on}; {of_server} }}
 }}
 "
     )
 }
 
-fn haproxy(listen: SocketAddr, backend: SocketAddr, maxconn: u64, options: &[&str]) -> String {
+fn haproxy(job: Job, listen: SocketAddr, backend: SocketAddr, maxconn: u64, options: &[&str]) -> String {
     let options: String = options.iter().map(|option| format!("    option {option}\n")).collect();
+    let name = Preamble::SERVER_NAME;
+    let (on_bind, rules, on_server) = match job {
+        // It relays no datagrams.
+        Job::Tcp | Job::Udp | Job::Dns => ("", String::new(), ""),
+        Job::ProxyIn => ("accept-proxy", String::new(), ""),
+        Job::ProxyOut => ("", String::new(), "send-proxy-v2"),
+        Job::Sni => (
+            "",
+            format!(
+                "    tcp-request inspect-delay 5s
+    tcp-request content reject unless {{ req.ssl_hello_type 1 }}
+    use_backend named if {{ req.ssl_sni -i {name} }}
+backend named
+"
+            ),
+            "",
+        ),
+    };
     format!(
         "global
     nbthread 1
@@ -217,8 +280,8 @@ defaults
     timeout client 10m
     timeout server 10m
 {options}listen bench
-    bind {listen}
-    server one {backend}
+    bind {listen} {on_bind}
+{rules}    server one {backend} {on_server}
 "
     )
 }

@@ -49,6 +49,61 @@ impl Header {
     }
 }
 
+/// What a connection begins with, before the first header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Preamble {
+    /// Nothing.
+    None,
+    /// A PROXY protocol header.
+    ProxyHeader,
+    /// A TLS ClientHello.
+    ClientHello,
+}
+
+/// How exchanges travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Transport {
+    /// On connections.
+    Stream,
+    /// As datagrams.
+    Datagram,
+}
+
+impl Preamble {
+    /// The server name in the hello.
+    pub(crate) const SERVER_NAME: &str = "www.example.com";
+
+    /// Its bytes.
+    pub(crate) fn bytes(self) -> &'static [u8] {
+        match self {
+            Self::None => &[],
+            // Version 2: PROXY, TCP over IPv4, 192.0.2.1:1234 to 198.51.100.1:80.
+            Self::ProxyHeader => {
+                b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x01\xc6\x33\x64\x01\x04\xd2\0\x50"
+            }
+            Self::ClientHello => {
+                include_bytes!("../../../lb-daemon/crates/lb-net/fuzz/seeds/client_hello/openssl-tls13")
+            }
+        }
+    }
+
+    /// How long it is, as soon as its beginning tells.
+    pub(crate) fn length(self, beginning: &[u8]) -> Option<usize> {
+        let big_endian = |at: usize| {
+            let bytes = beginning.get(at..at + 2)?;
+            Some(bytes.iter().fold(0, |length, &byte| length << 8 | usize::from(byte)))
+        };
+        match self {
+            Self::None => Some(0),
+            Self::ProxyHeader if beginning.starts_with(b"PROXY ") => {
+                beginning.iter().position(|&byte| byte == b'\n').map(|end| end + 1)
+            }
+            Self::ProxyHeader => big_endian(14).map(|rest| 16 + rest),
+            Self::ClientHello => big_endian(3).map(|rest| 5 + rest),
+        }
+    }
+}
+
 /// The bytes that payloads and replies are made of.
 pub(crate) struct Pattern(Vec<u8>);
 
@@ -68,7 +123,7 @@ impl Pattern {
     }
 
     /// A chunk of the pattern from `place` on.
-    fn chunk(&self, place: u64) -> &[u8] {
+    pub(crate) fn chunk(&self, place: u64) -> &[u8] {
         let start = usize::try_from(place % PERIOD as u64).unwrap_or(0);
         self.0.get(start..start + CHUNK).unwrap_or_default()
     }
@@ -83,6 +138,7 @@ impl Pattern {
 /// A stretch of bytes on its way out: an optional header, then pattern.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Outgoing {
+    preamble: &'static [u8],
     header: Option<[u8; HEADER]>,
     seed: u64,
     body: u64,
@@ -103,32 +159,49 @@ pub(crate) enum Written {
 impl Outgoing {
     /// A request: the header and its payload.
     pub(crate) fn request(header: Header) -> Self {
-        Self { header: Some(header.encode()), seed: header.seed, body: header.payload, sent: 0 }
+        Self {
+            preamble: &[],
+            header: Some(header.encode()),
+            seed: header.seed,
+            body: header.payload,
+            sent: 0,
+        }
+    }
+
+    /// The same, on a new connection.
+    pub(crate) fn after(self, preamble: Preamble) -> Self {
+        Self { preamble: preamble.bytes(), ..self }
     }
 
     /// The reply to a request.
     pub(crate) fn reply(header: Header) -> Self {
-        Self { header: None, seed: header.seed, body: header.reply, sent: 0 }
+        Self { preamble: &[], header: None, seed: header.seed, body: header.reply, sent: 0 }
     }
 
     /// Writes once.
     pub(crate) fn write(&mut self, mut stream: &TcpStream, pattern: &Pattern) -> io::Result<Written> {
         let head = self.header.as_ref().map_or(&[][..], |header| header.as_slice());
-        let head_length = head.len() as u64;
-        let head_rest = usize::try_from(self.sent).ok().and_then(|sent| head.get(sent..)).unwrap_or_default();
-        let body_sent = self.sent.saturating_sub(head_length);
+        let before_body = (self.preamble.len() + head.len()) as u64;
+        let mut sent = usize::try_from(self.sent.min(before_body)).unwrap_or(usize::MAX);
+        let [preamble, head] = [self.preamble, head].map(|part| {
+            let of_part = sent.min(part.len());
+            sent -= of_part;
+            part.get(of_part..).unwrap_or_default()
+        });
+        let body_sent = self.sent.saturating_sub(before_body);
         let body_rest = usize::try_from(self.body - body_sent).unwrap_or(CHUNK).min(CHUNK);
         let body = pattern.chunk(self.seed.wrapping_add(body_sent)).get(..body_rest).unwrap_or_default();
-        let written = match head_rest {
-            [] => stream.write(body),
-            head => stream.write_vectored(&[IoSlice::new(head), IoSlice::new(body)]),
+        let written = match (preamble, head) {
+            ([], []) => stream.write(body),
+            ([], head) => stream.write_vectored(&[IoSlice::new(head), IoSlice::new(body)]),
+            _ => stream.write_vectored(&[preamble, head, body].map(IoSlice::new)),
         };
         match written {
             Ok(n) => self.sent += n as u64,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Written::Blocked),
             Err(error) => return Err(error),
         }
-        Ok(if self.sent == head_length + self.body { Written::All } else { Written::Some })
+        Ok(if self.sent == before_body + self.body { Written::All } else { Written::Some })
     }
 }
 
@@ -158,6 +231,14 @@ mod tests {
         for shift in (0..40).map(|bit| 1_u64 << bit) {
             assert!(pattern.check(10, &pattern.chunk(10 + shift)[..1024]).is_err(), "shift by {shift}");
         }
+    }
+
+    #[test]
+    fn preambles_tell_their_length() {
+        for preamble in [Preamble::None, Preamble::ProxyHeader, Preamble::ClientHello] {
+            assert_eq!(preamble.length(preamble.bytes()), Some(preamble.bytes().len()));
+        }
+        assert_eq!(Preamble::ProxyHeader.length(b"PROXY TCP4 1.2.3.4 1.2.3.4 1 2\r\nx"), Some(32));
     }
 
     #[test]
