@@ -313,19 +313,19 @@ impl OnWorker {
                 sheet.connections.add(1);
                 sheet.connect.observe(took);
                 backend.observe_connect(took, now);
-                self.proxy.runtime.connect_succeeded(pool, backend);
+                self.proxy.runtime.connect_succeeded(backend);
             }
             // A backend without a port is dialled on the client's: a port that nobody listens on says nothing of the others,
             // and clients must not be able to take backends out by asking for it.
             Err(ConnectError::Refused(_)) if backend.address.port.is_none() => sheet.connect_failures.add(1),
             Err(error @ ConnectError::Refused(_)) => {
                 sheet.connect_failures.add(1);
-                self.proxy.runtime.connect_failed(pool, backend, error, now);
+                self.proxy.runtime.connect_failed(backend, error, now);
             }
             Err(error @ ConnectError::TimedOut) => {
                 sheet.connect_timeouts.add(1);
                 backend.observe_connect(took, now);
-                self.proxy.runtime.connect_failed(pool, backend, error, now);
+                self.proxy.runtime.connect_failed(backend, error, now);
             }
             Err(ConnectError::NoLocalPort(_) | ConnectError::LocalResources(_)) => {}
         }

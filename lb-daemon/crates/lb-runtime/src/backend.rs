@@ -65,6 +65,8 @@ pub struct BackendState {
     health: AtomicCell<Health>,
     /// Whether the published view counts it as eligible.
     eligible: AtomicBool,
+    /// Whether it goes on serving flows that it has.
+    keeps_flows: AtomicBool,
     /// Who may connect after a back-off: see the constants of [`Trial`].
     trial: AtomicU8,
     /// Whether `passive` has anything to forgive: spares the lock on every connect that succeeds.
@@ -114,6 +116,7 @@ impl BackendState {
             limit: AtomicU32::new(limit.unwrap_or(u32::MAX)),
             health: AtomicCell::default(),
             eligible: AtomicBool::new(false),
+            keeps_flows: AtomicBool::new(true),
             trial: AtomicU8::new(Trial::OVER),
             failing: AtomicBool::new(false),
             passive: Mutex::default(),
@@ -240,6 +243,17 @@ impl BackendState {
         let _ = self.trial.compare_exchange(Trial::UNDER_WAY, Trial::DUE, Ordering::SeqCst, Ordering::SeqCst);
     }
 
+    /// Whether it goes on serving the flows (of datagrams) that it has: not if it is unhealthy, backs off or was removed; but
+    /// if it drains, has weight 0 or is on standby.
+    pub fn keeps_flows(&self) -> bool {
+        self.keeps_flows.load(Ordering::Relaxed)
+    }
+
+    #[expect(clippy::fn_params_excessive_bools, reason = "a setter of the flag itself")]
+    pub(crate) fn set_keeps_flows(&self, keeps: bool) {
+        self.keeps_flows.store(keeps, Ordering::Relaxed);
+    }
+
     pub(crate) fn is_eligible(&self) -> bool {
         self.eligible.load(Ordering::SeqCst)
     }
@@ -317,6 +331,11 @@ impl Lease {
             backend.state.leave_trial();
         }
         None
+    }
+
+    /// Does not wait for a sign of success before others may follow: for flows that may never be answered.
+    pub fn end_trial(&self) {
+        self.backend.state.end_trial();
     }
 
     /// The backend that the place is at.

@@ -226,9 +226,10 @@ impl Runtime {
         }
     }
 
-    /// A connect to `backend`, of `pool`, succeeded.
-    pub fn connect_succeeded(&self, pool: &PoolView, backend: &Backend) {
+    /// A connect to `backend` succeeded, or a flow of datagrams got its first answer.
+    pub fn connect_succeeded(&self, backend: &Backend) {
         if backend.state.succeeded() {
+            let Some(pool) = self.pool_of(backend) else { return };
             // Where all back off, the first to answer must not get everything until the others' back-offs end by themselves.
             if pool.is_panic() {
                 pool.end_back_offs();
@@ -238,18 +239,25 @@ impl Runtime {
         }
     }
 
-    /// A connect to `backend`, of `pool`, failed at `now`, and it was the backend's fault.
-    pub fn connect_failed(&self, pool: &PoolView, backend: &Backend, error: &dyn Error, now: Instant) {
+    /// A connect to `backend` failed at `now`, or a datagram was refused, and it was the backend's fault.
+    pub fn connect_failed(&self, backend: &Backend, error: &dyn Error, now: Instant) {
+        let Some(pool) = self.pool_of(backend) else { return };
         let policy = &pool.settings.passive_health;
-        if let Some(backoff) = self.back_off(pool, backend, policy, now) {
+        if let Some(backoff) = self.back_off(&pool, backend, policy, now) {
             // At once, not with the next view: those who wait in the queue must not be sent there one after the other.
             backend.state.set_eligible(false);
+            backend.state.set_keeps_flows(false);
             backend.state.end_trial();
             backend.state.set_fault(error.to_string());
             let (pool, backend) = (&backend.pool, &backend.name);
             tracing::warn!(%pool, %backend, %error, ?backoff, "backend does not accept connections: backing off");
             self.changed.notify_one();
         }
+    }
+
+    /// The current pool of that name; `None` once it is removed.
+    fn pool_of(&self, backend: &Backend) -> Option<Arc<PoolView>> {
+        self.view().pools.iter().find(|pool| pool.settings.name == backend.pool).cloned()
     }
 
     fn back_off(
@@ -387,12 +395,18 @@ impl Control {
         self.retired.retain(|backend| backend.state.in_flight() > 0);
         for old in &old.pools {
             let same = |new: &&Arc<PoolView>| new.settings.name == old.settings.name;
-            let Some(new) = new.pools.iter().find(same).filter(|new| !Arc::ptr_eq(old, new)) else {
+            let Some(new) = new.pools.iter().find(same) else {
+                // Gone with its pool.
+                old.backends().for_each(|(backend, _)| backend.state.set_keeps_flows(false));
                 continue;
             };
+            if Arc::ptr_eq(old, new) {
+                continue;
+            }
             let stays: HashSet<_> = new.backends().map(|(backend, _)| Arc::as_ptr(&backend.state)).collect();
             for (backend, _) in old.backends().filter(|(b, _)| !stays.contains(&Arc::as_ptr(&b.state))) {
                 backend.state.set_eligible(false);
+                backend.state.set_keeps_flows(false);
                 self.retired.push(Arc::clone(backend));
             }
         }

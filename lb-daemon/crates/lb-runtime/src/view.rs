@@ -262,6 +262,8 @@ impl PoolView {
         for view in self.backend_views() {
             let (backend, eligible) = (view.backend, view.takes());
             backend.state.set_eligible(eligible);
+            let failed = matches!(view.standing, Standing::Unhealthy | Standing::BackingOff);
+            backend.state.set_keeps_flows(eligible || !failed);
             if self.membership.panic {
                 backend.state.end_trial();
             } else if eligible && backend.state.passive().on_probation() {

@@ -184,7 +184,7 @@ async fn a_backend_that_fails_is_left_alone_for_its_back_off() {
     let maintain = async move { maintained.maintain().await };
     let test = async {
         let lease = before.try_lease(turn(0), &tried, now()).unwrap();
-        runtime.connect_failed(&before, lease.backend(), &refused(), now());
+        runtime.connect_failed(lease.backend(), &refused(), now());
         tokio::task::yield_now().await;
         assert_eq!(runtime.view().epoch, 2);
         let picks = |n| name(&pool(&runtime).try_lease(turn(n), &tried, now()).unwrap()).to_owned();
@@ -195,16 +195,16 @@ async fn a_backend_that_fails_is_left_alone_for_its_back_off() {
         assert_eq!((picks(0), picks(1)), ("b0".into(), "b1".into()));
 
         // The other one fails too: b0 alone, then nobody is left, so that all are tried.
-        runtime.connect_failed(&before, before.backends().nth(1).unwrap().0, &refused(), now());
+        runtime.connect_failed(before.backends().nth(1).unwrap().0, &refused(), now());
         tokio::task::yield_now().await;
         assert_eq!((picks(0), picks(1)), ("b0".into(), "b0".into()));
-        runtime.connect_failed(&before, lease.backend(), &refused(), now());
+        runtime.connect_failed(lease.backend(), &refused(), now());
         tokio::task::yield_now().await;
         assert!(pool(&runtime).is_panic());
         assert_eq!((picks(0), picks(1)), ("b0".into(), "b1".into()));
 
         // One success and the pool is well again, as a whole: the one that answered first must not get everything.
-        runtime.connect_succeeded(&pool(&runtime), lease.backend());
+        runtime.connect_succeeded(lease.backend());
         tokio::task::yield_now().await;
         assert!(!pool(&runtime).is_panic());
         assert_eq!((picks(0), picks(1)), ("b0".into(), "b1".into()));
@@ -252,7 +252,7 @@ async fn after_a_back_off_one_connection_tries_before_the_others_follow() {
     let runtime = start(config(&[(1, None), (1, None)]));
     let before = pool(&runtime);
     let b0 = Arc::clone(before.try_lease(turn(0), &Tried::default(), now()).unwrap().backend());
-    runtime.connect_failed(&before, &b0, &refused(), now());
+    runtime.connect_failed(&b0, &refused(), now());
     tokio::time::advance(BACKOFF).await;
     runtime.refresh(&mut runtime.control(), now());
     let pool = pool(&runtime);
@@ -263,14 +263,14 @@ async fn after_a_back_off_one_connection_tries_before_the_others_follow() {
     drop(trial); // without a word on how it went
     let trial = take(0);
     assert_eq!((name(&trial), name(&take(0))), ("b0", "b1"));
-    runtime.connect_succeeded(&pool, trial.backend());
+    runtime.connect_succeeded(trial.backend());
     assert_eq!((name(&take(0)), name(&take(0))), ("b0", "b0"));
 
-    runtime.connect_failed(&pool, &b0, &refused(), now());
+    runtime.connect_failed(&b0, &refused(), now());
     tokio::time::advance(2 * BACKOFF).await;
     runtime.refresh(&mut runtime.control(), now());
     let trial = take(0);
-    runtime.connect_failed(&pool, trial.backend(), &refused(), now());
+    runtime.connect_failed(trial.backend(), &refused(), now());
     runtime.refresh(&mut runtime.control(), now());
     let view = runtime.view();
     let picks = (0..4).map(|n| {
@@ -287,12 +287,12 @@ async fn a_back_off_holds_for_the_queue_before_the_next_view() {
     let lease = pool.try_lease(turn(0), &Tried::default(), now()).unwrap();
     let other = pool.try_lease(turn(1), &Tried::default(), now()).unwrap();
     let mut waiting = pool.wait(&Tried::default()).unwrap();
-    runtime.connect_failed(&pool, lease.backend(), &refused(), now());
+    runtime.connect_failed(lease.backend(), &refused(), now());
     drop(lease);
     assert!(granted(&mut waiting).await.is_none());
 
     // Once the view has it that everybody backs off, everybody is tried.
-    runtime.connect_failed(&pool, other.backend(), &refused(), now());
+    runtime.connect_failed(other.backend(), &refused(), now());
     runtime.refresh(&mut runtime.control(), now());
     assert!(granted(&mut waiting).await.is_some());
 }
@@ -450,7 +450,7 @@ async fn no_more_back_off_than_may_at_once() {
     let runtime = start(config);
     let pool = pool(&runtime);
     for (backend, _) in pool.backends() {
-        runtime.connect_failed(&pool, backend, &refused(), now());
+        runtime.connect_failed(backend, &refused(), now());
     }
     runtime.refresh(&mut runtime.control(), now());
     assert_eq!(turns(&runtime, 4), ["b2", "b3", "b2", "b3"]);
@@ -574,4 +574,31 @@ async fn a_plan_tells_what_changes_and_changes_nothing() {
 
     assert_eq!((runtime.view().epoch, runtime.snapshots_alive()), (1, 1));
     assert!(runtime.plan(hashed(&[(1, None); 4]), Discovered::new(), now()).is_empty());
+}
+
+/// Flows of datagrams have no connection that would tell them: what the view says of their backend is all they know.
+#[tokio::test(start_paused = true)]
+async fn flows_stay_with_a_backend_until_it_fails_or_is_removed() {
+    let runtime = start(config(&[(1, None), (1, None), (1, None)]));
+    let [b0, b1, b2] = [0, 1, 2].map(|n| Arc::clone(pool(&runtime).backends().nth(n).unwrap().0));
+    let keep = || [&b0, &b1, &b2].map(|backend| backend.state.keeps_flows());
+    assert_eq!(keep(), [true; 3]);
+
+    let target = OverrideTarget { pool: "p".parse().unwrap(), backend: Some("b0".parse().unwrap()) };
+    runtime.change_override(&target, OverrideChange::Drain, 0, now()).unwrap();
+    runtime.health_changed(&"p".parse().unwrap(), &"b1".parse().unwrap(), Health::Unhealthy);
+    runtime.refresh(&mut runtime.control(), now());
+    assert_eq!(keep(), [true, false, true]);
+
+    runtime.connect_failed(&b2, &refused(), now());
+    assert_eq!(keep(), [true, false, false], "before any new view");
+    runtime.refresh(&mut runtime.control(), now());
+    assert_eq!(keep(), [true, true, true], "nobody is left who is well: all are tried");
+
+    runtime.apply(config(&[(1, None), (1, None)]), Discovered::new(), now());
+    assert!(!b2.state.keeps_flows(), "removed");
+    let mut without = config(&[(1, None)]);
+    without.pools.clear();
+    runtime.apply(without, Discovered::new(), now());
+    assert_eq!(keep(), [false; 3], "the pool is gone");
 }
