@@ -3,15 +3,20 @@
 //! A socket, once made, is kept as long as any listener wants its address: what waits in its queue is never lost to a
 //! reload, and a listener that is renamed takes its sockets along.
 
+mod udp;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{SocketAddr, TcpListener};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
-use lb_l4::TcpProxy;
-use lb_model::{Bind, BindHost, Config, Listener, ListenerName};
-use lb_net::{Accepting, Changing, Limit, ListenOptions, MakeService, Presence, WorkerCommands, WorkerGone};
+use lb_l4::{Proxy, UdpProxy};
+use lb_model::{Bind, BindHost, Config, Listener, ListenerName, Protocol};
+use lb_net::{
+    Accepting, BindError, Changing, Limit, ListenOptions, MakeService, MakeUdpService, Presence, Receiving,
+    WorkerCommands, WorkerGone,
+};
 use lb_runtime::Runtime;
 use lb_telemetry::metrics::{ListenerSheet, PerWorker};
 
@@ -20,6 +25,7 @@ pub(crate) struct Listeners {
     workers: Vec<WorkerCommands>,
     process_limit: Limit,
     held: Mutex<BTreeMap<ListenerName, Held>>,
+    udp: Mutex<udp::Addresses>,
 }
 
 /// What a listener holds over all reloads.
@@ -27,8 +33,27 @@ pub(crate) struct Listeners {
 pub(crate) struct Held {
     pub(crate) limit: Limit,
     pub(crate) metrics: Arc<PerWorker<ListenerSheet>>,
+    protocol: Protocol,
     addresses: BTreeSet<SocketAddr>,
     keepalive: Option<Duration>,
+}
+
+impl Held {
+    /// The addresses that it accepts connections at.
+    fn tcp(&self) -> BTreeSet<SocketAddr> {
+        match self.protocol {
+            Protocol::Tcp | Protocol::Tls => self.addresses.clone(),
+            Protocol::Udp => BTreeSet::new(),
+        }
+    }
+
+    /// The addresses that it receives datagrams at.
+    fn udp(&self) -> BTreeSet<SocketAddr> {
+        match self.protocol {
+            Protocol::Tcp | Protocol::Tls => BTreeSet::new(),
+            Protocol::Udp => self.addresses.clone(),
+        }
+    }
 }
 
 /// Everything that could fail of a change of the listeners has been done.
@@ -37,6 +62,7 @@ pub(crate) struct Prepared {
     wanted: BTreeMap<ListenerName, BTreeSet<SocketAddr>>,
     /// New sockets of each listener: their addresses, and a set for each worker.
     bound: BTreeMap<ListenerName, Vec<Vec<TcpListener>>>,
+    udp: udp::Bound,
 }
 
 impl Prepared {
@@ -48,7 +74,7 @@ impl Prepared {
 
 impl Listeners {
     pub(crate) fn new(workers: Vec<WorkerCommands>, process_limit: Limit) -> Self {
-        Self { workers, process_limit, held: Mutex::default() }
+        Self { workers, process_limit, held: Mutex::default(), udp: Mutex::default() }
     }
 
     pub(crate) fn workers(&self) -> &[WorkerCommands] {
@@ -62,24 +88,26 @@ impl Listeners {
 
     /// Listens on what `config` adds, without accepting anything yet.
     pub(crate) fn prepare(&self, config: &Config) -> anyhow::Result<Prepared> {
-        let ours = addresses_of(&self.held());
+        let ours: Vec<_> = self.held().values().flat_map(Held::tcp).collect();
         let wanted: BTreeMap<_, _> =
             config.listeners.iter().map(|l| (l.name.clone(), addresses(l))).collect();
+        let of_tcp = |listener: &&Listener| listener.protocol != Protocol::Udp;
         let new = |listener: &Listener| -> Vec<SocketAddr> {
             let wanted = wanted.get(&listener.name).into_iter().flatten();
             wanted.filter(|address| !ours.contains(address)).copied().collect()
         };
         // All before any is bound: a wildcard that is bound would make a single address on its port look taken.
-        for listener in &config.listeners {
-            ensure_free(listener, &new(listener), &ours)?;
+        for listener in config.listeners.iter().filter(of_tcp) {
+            ensure_free(listener, &new(listener), |address| lb_net::ensure_free(address, &ours))?;
         }
         let mut bound = BTreeMap::new();
-        for listener in &config.listeners {
+        for listener in config.listeners.iter().filter(of_tcp) {
             let options = ListenOptions { keepalive: listener.keepalive };
             let sockets = lb_net::bind_all(&new(listener), options, self.workers.len());
             bound.insert(listener.name.clone(), sockets.with_context(|| context(listener))?);
         }
-        Ok(Prepared { wanted, bound })
+        let udp = self.udp_addresses().prepare(config, self.workers.len())?;
+        Ok(Prepared { wanted, bound, udp })
     }
 
     /// Puts into effect what was prepared, `apply` in its middle: whoever accepts finds its listener in the view that holds
@@ -99,18 +127,14 @@ impl Listeners {
                 (listener.name.clone(), self.hold(listener, &prepared, before.get(&listener.name)))
             })
             .collect();
-        let wanted: BTreeSet<_> = after.values().flat_map(|held| &held.addresses).copied().collect();
-        for (name, held) in &after {
-            for (former, known) in &before {
-                let addresses = handed_over((former, known), (name, held), &wanted);
-                if !addresses.is_empty() {
-                    self.hand_over(addresses, former, (name, held), runtime).await;
-                }
-            }
-        }
-        let unwanted: Vec<_> = addresses_of(&before).into_iter().filter(|a| !wanted.contains(a)).collect();
+        self.give_up_tcp(&before, &after, runtime).await;
+        let unwanted = self.udp_addresses().hand_over(&after, |former, name, held| {
+            let metrics = Arc::clone(&held.metrics);
+            let proxy = Proxy::in_place_of(former, name.clone(), Arc::clone(runtime), metrics);
+            (proxy, self.limits(held))
+        });
         for worker in self.workers.iter().filter(|_| !unwanted.is_empty()) {
-            told(worker.close(unwanted.clone()).await);
+            told(worker.close_udp(unwanted.clone()).await);
         }
         let applied = apply();
         for listener in &config.listeners {
@@ -118,9 +142,12 @@ impl Listeners {
             held.limit.resize(listener.max_connections.map(Into::into));
             let sockets = prepared.bound.remove(&listener.name).unwrap_or_default();
             self.accept(&listener.name, held, sockets, runtime).await;
-            if before.get(&listener.name).is_none_or(|known| known.addresses != held.addresses) {
+            self.receive(&listener.name, held, prepared.udp.take(&listener.name), runtime).await;
+            let same = |known: &Held| (known.protocol, &known.addresses) == (held.protocol, &held.addresses);
+            if !before.get(&listener.name).is_some_and(same) {
                 let bind = listener.bind.iter().map(Bind::to_string).collect::<Vec<_>>().join(" ");
-                tracing::info!(listener = %listener.name, bind, datapath = "splice", "listening");
+                let protocol = listener.protocol.label();
+                tracing::info!(listener = %listener.name, bind, protocol, datapath = "splice", "listening");
             }
         }
         for name in before.keys().filter(|name| !after.contains_key(*name)) {
@@ -128,6 +155,37 @@ impl Listeners {
         }
         *self.held.lock().unwrap_or_else(PoisonError::into_inner) = after;
         applied
+    }
+
+    fn udp_addresses(&self) -> MutexGuard<'_, udp::Addresses> {
+        self.udp.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn limits(&self, held: &Held) -> [Limit; 2] {
+        [held.limit.clone(), self.process_limit.clone()]
+    }
+
+    /// Has sockets that change hands accept for their new listener, and closes those that nobody wants.
+    async fn give_up_tcp(
+        &self,
+        before: &BTreeMap<ListenerName, Held>,
+        after: &BTreeMap<ListenerName, Held>,
+        runtime: &Arc<Runtime>,
+    ) {
+        let wanted: BTreeSet<_> = after.values().flat_map(Held::tcp).collect();
+        for (name, held) in after {
+            for (former, known) in before {
+                let addresses = handed_over((former, known), (name, held), &wanted);
+                if !addresses.is_empty() {
+                    self.hand_over(addresses, former, (name, held), runtime).await;
+                }
+            }
+        }
+        let unwanted = before.values().flat_map(Held::tcp).filter(|address| !wanted.contains(address));
+        let unwanted: Vec<_> = unwanted.collect();
+        for worker in self.workers.iter().filter(|_| !unwanted.is_empty()) {
+            told(worker.close(unwanted.clone()).await);
+        }
     }
 
     fn hold(&self, listener: &Listener, prepared: &Prepared, known: Option<&Held>) -> Held {
@@ -139,7 +197,7 @@ impl Listeners {
             ),
         };
         let addresses = prepared.wanted.get(&listener.name).cloned().unwrap_or_default();
-        Held { limit, metrics, addresses, keepalive: listener.keepalive }
+        Held { limit, metrics, protocol: listener.protocol, addresses, keepalive: listener.keepalive }
     }
 
     /// Has sockets that were `former`'s go on as those of another listener, or of the same in another way.
@@ -152,12 +210,12 @@ impl Listeners {
     ) {
         let metrics = Arc::clone(&held.metrics);
         let service: Arc<dyn MakeService> =
-            Arc::new(TcpProxy::in_place_of(former, name.clone(), Arc::clone(runtime), metrics));
+            Arc::new(Proxy::in_place_of(former, name.clone(), Arc::clone(runtime), metrics));
         for worker in &self.workers {
             let changing = Changing {
                 listener: name.to_string(),
                 addresses: addresses.clone(),
-                limits: [held.limit.clone(), self.process_limit.clone()],
+                limits: self.limits(held),
                 service: Arc::clone(&service),
                 keepalive: held.keepalive,
             };
@@ -173,16 +231,34 @@ impl Listeners {
         runtime: &Arc<Runtime>,
     ) {
         let metrics = Arc::clone(&held.metrics);
-        let service: Arc<dyn MakeService> =
-            Arc::new(TcpProxy::new(name.clone(), Arc::clone(runtime), metrics));
+        let service: Arc<dyn MakeService> = Arc::new(Proxy::new(name.clone(), Arc::clone(runtime), metrics));
         for (worker, sockets) in self.workers.iter().zip(sockets).filter(|(_, sockets)| !sockets.is_empty()) {
             let accepting = Accepting {
                 listener: name.to_string(),
                 sockets,
-                limits: [held.limit.clone(), self.process_limit.clone()],
+                limits: self.limits(held),
                 service: Arc::clone(&service),
             };
             told(worker.accept(accepting).await);
+        }
+    }
+    /// Receives datagrams at new addresses of a listener.
+    async fn receive(
+        &self,
+        name: &ListenerName,
+        held: &Held,
+        sockets: BTreeMap<SocketAddr, Vec<UdpSocket>>,
+        runtime: &Arc<Runtime>,
+    ) {
+        for (address, sockets) in sockets {
+            let proxy = Proxy::new(name.clone(), Arc::clone(runtime), Arc::clone(&held.metrics));
+            let proxy = UdpProxy::new(proxy, self.limits(held));
+            let service: Arc<dyn MakeUdpService> = Arc::new(proxy.clone());
+            self.udp_addresses().add(address, name.clone(), proxy);
+            for (worker, socket) in self.workers.iter().zip(sockets) {
+                let (listener, service) = (name.to_string(), Arc::clone(&service));
+                told(worker.receive(Receiving { listener, sockets: vec![socket], service }).await);
+            }
         }
     }
 }
@@ -197,14 +273,11 @@ fn handed_over(
     (name, held): (&ListenerName, &Held),
     wanted: &BTreeSet<SocketAddr>,
 ) -> Vec<SocketAddr> {
-    if former == name && known.keepalive == held.keepalive && known.addresses.is_subset(wanted) {
+    let before = known.tcp();
+    if former == name && known.keepalive == held.keepalive && before.is_subset(wanted) {
         return Vec::new();
     }
-    known.addresses.intersection(&held.addresses).copied().collect()
-}
-
-fn addresses_of(held: &BTreeMap<ListenerName, Held>) -> Vec<SocketAddr> {
-    held.values().flat_map(|held| held.addresses.iter().copied()).collect()
+    before.intersection(&held.tcp()).copied().collect()
 }
 
 /// A worker that is gone has told the log why.
@@ -223,10 +296,14 @@ pub(crate) fn addresses(listener: &Listener) -> BTreeSet<SocketAddr> {
     listener.bind.iter().flat_map(|bind| bind.socket_addrs().filter(move |a| wanted(bind, a))).collect()
 }
 
-/// Nobody else may listen there; an address that is not on this host may be meant, or mistyped.
-fn ensure_free(listener: &Listener, addresses: &[SocketAddr], ours: &[SocketAddr]) -> anyhow::Result<()> {
+/// Nobody else may listen there, as `ensure` finds out; an address that is not on this host may be meant, or mistyped.
+fn ensure_free(
+    listener: &Listener,
+    addresses: &[SocketAddr],
+    ensure: impl Fn(SocketAddr) -> Result<Presence, BindError>,
+) -> anyhow::Result<()> {
     for &address in addresses {
-        if lb_net::ensure_free(address, ours).with_context(|| context(listener))? == Presence::Absent {
+        if ensure(address).with_context(|| context(listener))? == Presence::Absent {
             tracing::warn!(listener = %listener.name, %address, "this address is not on this host (yet): nobody can connect to it");
         }
     }

@@ -24,6 +24,7 @@ pub(crate) fn of(daemon: &Daemon) -> String {
         failing: failing_since(status).map(|since| look.now.saturating_duration_since(since)),
     });
     let listeners = look.listeners().map(|(listener, held)| ListenerReport {
+        protocol: listener.protocol,
         name: listener.name.as_str(),
         sheets: &held.metrics,
         connection_limit: listener.max_connections.map(Into::into),

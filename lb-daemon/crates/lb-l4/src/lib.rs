@@ -1,10 +1,14 @@
-//! The TCP data path in userspace: access list → pick and lease → connect → relay → access record.
+//! The data paths in userspace: access list → pick and lease → connect → relay → record.
 //!
-//! [`TcpProxy`] is registered with lb-net's workers as the service of a listener.
+//! A [`Proxy`] is registered with lb-net's workers as the service of a listener for connections, a [`UdpProxy`] as that of
+//! a listener for datagrams.
 #![forbid(unsafe_code)]
 
+mod proxy;
 mod record;
 mod tcp;
+mod terms;
 mod udp;
 
-pub use tcp::TcpProxy;
+pub use proxy::Proxy;
+pub use udp::UdpProxy;

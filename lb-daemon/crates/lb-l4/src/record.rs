@@ -14,6 +14,7 @@ use lb_telemetry::metrics::{BackendSheet, ListenerSheet, PerWorker};
 use tracing::field::{DisplayValue, display};
 
 use crate::tcp::Preface;
+use crate::udp::Traffic;
 
 /// What is known of a connection. Dropping it writes the record.
 #[derive(Debug)]
@@ -141,7 +142,6 @@ impl Drop for Record {
             sheet.queued.observe(self.queued);
         }
         let details = self.details.as_deref();
-        let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         tracing::info!(
             target: "access",
             listener = self.common.listener.as_str(),
@@ -163,6 +163,44 @@ impl Drop for Record {
             "connection"
         );
     }
+}
+
+/// The record of a flow of datagrams that has ended.
+pub(crate) struct FlowRecord<'a> {
+    pub(crate) listener: &'a ListenerName,
+    pub(crate) client: SocketAddr,
+    pub(crate) local: SocketAddr,
+    pub(crate) backend: Option<&'a Backend>,
+    pub(crate) tries: u32,
+    pub(crate) from_client: Traffic,
+    pub(crate) from_backend: Traffic,
+    pub(crate) lasted: Duration,
+    pub(crate) reason: Termination,
+}
+
+impl FlowRecord<'_> {
+    pub(crate) fn write(self) {
+        tracing::info!(
+            target: "access",
+            listener = self.listener.as_str(),
+            client = %self.client,
+            local = %self.local,
+            pool = self.backend.map(|backend| backend.pool.as_str()),
+            backend = self.backend.map(|backend| backend.name.as_str()),
+            bytes_in = self.from_client.bytes,
+            bytes_out = self.from_backend.bytes,
+            datagrams_in = self.from_client.datagrams,
+            datagrams_out = self.from_backend.datagrams,
+            duration_us = micros(self.lasted),
+            tries = self.tries,
+            reason = self.reason.label(),
+            "flow"
+        );
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 impl Details {

@@ -2,7 +2,6 @@
 
 mod preface;
 mod proxy_header;
-mod terms;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::future::{Future, poll_fn};
@@ -14,63 +13,24 @@ use std::task::Poll;
 use std::time::Duration;
 
 use lb_balance::{Protocol, Turn};
-use lb_model::{ListenerName, NoRoute, Pool, Termination};
+use lb_model::{NoRoute, Pool, Termination};
 use lb_net::sniff::alert::Alert;
 use lb_net::sniff::client_hello::ClientHello;
 use lb_net::{
     Accepted, ConnectError, MakeService, RelayEnd, ResetIfCut, Service, Side, Timer, Worker, clock,
     close_with, connect, relay, reset,
 };
-use lb_runtime::{Lease, ListenerSlot, NoLease, NoPlace, PoolView, Runtime, Tried, View};
-use lb_telemetry::metrics::{ListenerSheet, PerWorker};
+use lb_runtime::{Lease, NoLease, NoPlace, PoolView, Tried};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 pub(crate) use self::preface::Preface;
 use self::preface::{Expected, Presence, Refusal};
-use self::terms::{LastTerms, Terms};
+use crate::proxy::Proxy;
 use crate::record::{Common, Record};
+use crate::terms::{LastTerms, Terms};
 
-/// Makes the service of one TCP listener for each worker. What the listener's settings are, each connection finds in the
-/// view of its moment, so that a reload needs no other service.
-#[derive(Debug, Clone)]
-pub struct TcpProxy {
-    name: ListenerName,
-    slot: ListenerSlot,
-    former: Option<Former>,
-    runtime: Arc<Runtime>,
-    metrics: Arc<PerWorker<ListenerSheet>>,
-}
-
-impl TcpProxy {
-    /// A proxy for the listener called `name`, which counts into `metrics`.
-    pub fn new(name: ListenerName, runtime: Arc<Runtime>, metrics: Arc<PerWorker<ListenerSheet>>) -> Self {
-        Self { slot: runtime.slot(&name), former: None, name, runtime, metrics }
-    }
-
-    /// As [`new`](Self::new), for sockets of the listener called `former`, whose settings hold until a view has those of the
-    /// new one.
-    pub fn in_place_of(
-        former: &ListenerName,
-        name: ListenerName,
-        runtime: Arc<Runtime>,
-        metrics: Arc<PerWorker<ListenerSheet>>,
-    ) -> Self {
-        let generation = runtime.view().snapshot.generation;
-        let former = Former { slot: runtime.slot(former), until_after: generation };
-        Self { former: Some(former), ..Self::new(name, runtime, metrics) }
-    }
-}
-
-/// Whose sockets a service has taken over, and until when that one's settings hold for them: for as long as views have the
-/// configuration of that moment.
-#[derive(Debug, Clone, Copy)]
-struct Former {
-    slot: ListenerSlot,
-    until_after: u64,
-}
-
-impl MakeService for TcpProxy {
+impl MakeService for Proxy {
     fn make(&self, worker: &Rc<Worker>) -> Rc<dyn Service> {
         Rc::new(OnWorker {
             proxy: self.clone(),
@@ -84,7 +44,7 @@ impl MakeService for TcpProxy {
 
 /// The service on one worker.
 struct OnWorker {
-    proxy: TcpProxy,
+    proxy: Proxy,
     /// For the pool that the last connection was for.
     common: RefCell<Option<Rc<Common>>>,
     /// Once the listener is removed.
@@ -134,7 +94,7 @@ impl Service for OnWorker {
 
     fn closing(&self) {
         let view = self.proxy.runtime.view();
-        if let Some(last) = LastTerms::of(&view, self.slot(&view)) {
+        if let Some(last) = LastTerms::of(&view, self.proxy.slot(&view)) {
             let _ = self.last.set(last);
         }
     }
@@ -147,12 +107,7 @@ impl OnWorker {
             return Some(then(&last.terms()));
         }
         let view = self.proxy.runtime.view();
-        Terms::of(&view, self.slot(&view)).map(|terms| then(&terms))
-    }
-
-    fn slot(&self, view: &View) -> ListenerSlot {
-        let former = self.proxy.former.filter(|former| view.snapshot.generation <= former.until_after);
-        former.map_or(self.proxy.slot, |former| former.slot)
+        Terms::of(&view, self.proxy.slot(&view)).map(|terms| then(&terms))
     }
 
     fn common(&self, pool: Option<&Arc<PoolView>>) -> Rc<Common> {

@@ -5,22 +5,23 @@
 //! Its first datagram gets it a backend ([`FromClient::Open`]), which it keeps until it ends: after the listener's
 //! idle timeout or, in one-shot mode, with the last expected reply. There is no connection to lose either: a flow
 //! whose backend fails goes to another one with the next datagram of its client, and under another [`FlowId`].
-#![cfg_attr(not(test), expect(dead_code, reason = "the shell that drives it comes with issue 4"))]
 
 mod arena;
 mod deadlines;
 mod flow;
 mod key;
 mod payload;
+mod service;
+mod shell;
 mod verdict;
 
 use std::collections::HashMap;
 use std::hash::RandomState;
 use std::net::SocketAddr;
-use std::num::{NonZeroU8, NonZeroU16, NonZeroU32};
+use std::num::{NonZeroU8, NonZeroU16};
 use std::time::{Duration, Instant};
 
-use lb_model::Termination;
+use lb_model::{DropReason, Termination};
 
 use self::arena::{Arena, Slot};
 use self::deadlines::Deadlines;
@@ -29,7 +30,8 @@ use self::key::FlowKey;
 
 pub(crate) use self::arena::FlowId;
 pub(crate) use self::payload::{Payload, Traffic};
-pub(crate) use self::verdict::{BackendError, DropReason, Ended, FromBackend, FromClient, OpenFailed, Reply};
+pub use self::service::UdpProxy;
+pub(crate) use self::verdict::{BackendError, Ended, FromBackend, FromClient, OpenFailed, Reply};
 
 /// The flows of one listener on one worker.
 ///
@@ -59,8 +61,6 @@ pub(crate) trait Link {
 /// What a reload can change. Holds for the flows that there are, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Settings {
-    /// Most flows at once in this table. Further clients are shed: those who are served already go on being served.
-    pub(crate) max_flows: NonZeroU32,
     /// A flow on which no datagram moved for this long ends.
     pub(crate) idle_timeout: Duration,
     /// One-shot mode, for the likes of DNS: how many datagrams answer one datagram of the client. A flow ends when
@@ -112,13 +112,24 @@ impl<P, L: Link> FlowTable<P, L> {
         self.flows.get_mut(flow)?.link.as_mut()
     }
 
+    /// The flow that has this [token](FlowId::token) now. `None`: it has ended.
+    pub(crate) fn with_token(&mut self, token: u64) -> Option<FlowId> {
+        let slot = Slot(u32::try_from(token).ok()?);
+        self.flows.at_mut(slot).map(|(id, _)| id)
+    }
+
+    /// Whose flow it is, and where that client's datagrams go.
+    pub(crate) fn endpoints(&self, flow: FlowId) -> Option<(SocketAddr, SocketAddr)> {
+        self.flows.get(flow).map(|flow| (flow.client, flow.local))
+    }
+
     /// Backends that failed this flow since one last answered it: not to be picked again.
     pub(crate) fn tried(&self, flow: FlowId) -> &[L::Backend] {
         self.flows.get(flow).map_or(&[], |flow| &flow.tried)
     }
 
     /// A client's datagrams have arrived at `local`. `admit` is asked about new flows only: the place for limits
-    /// of the whole process, for the access list and, if there ever is one, for a limit per client.
+    /// and for the access list.
     pub(crate) fn client_sent(
         &mut self,
         now: Instant,
@@ -153,9 +164,6 @@ impl<P, L: Link> FlowTable<P, L> {
         if self.intake == Intake::Closed {
             return Err(DropReason::Draining);
         }
-        if self.flows.len() >= self.settings.max_flows.get() as usize {
-            return Err(DropReason::NewFlowShed);
-        }
         let slot = self.flows.insert(Flow::new(now, client, local, admit()?));
         self.index.insert(FlowKey::new(client, local), slot);
         self.deadlines.arm(slot, now, now.checked_add(self.settings.idle_timeout));
@@ -166,23 +174,7 @@ impl<P, L: Link> FlowTable<P, L> {
         let Some((id, flow)) = self.flows.at_mut(slot) else { return FromClient::Drop(DropReason::NoFlow) };
         match flow.route(payload, self.settings.replies) {
             Route::Forward => FromClient::Forward(id),
-            Route::Hold => FromClient::Hold(id),
-            Route::NotReady => FromClient::Drop(DropReason::NotReady),
             Route::Open { former } => FromClient::Open { flow: self.flows.renew(slot), former },
-        }
-    }
-
-    /// Where to send datagrams of a client that could not be sent, because an [error](Self::backend_error) came
-    /// instead or the flow has moved since it was said where. They are counted already.
-    pub(crate) fn resend(
-        &mut self,
-        client: SocketAddr,
-        local: SocketAddr,
-        payload: Payload,
-    ) -> FromClient<L> {
-        match self.index.get(&FlowKey::new(client, local)) {
-            Some(&slot) => self.route(slot, payload),
-            None => FromClient::Drop(DropReason::NoFlow),
         }
     }
 

@@ -11,6 +11,7 @@ mod admin;
 mod alpn;
 mod config;
 mod discovery;
+mod drop_reason;
 mod duration;
 mod health;
 mod listener;
@@ -28,6 +29,7 @@ pub use admin::{Admin, AdminSocket, AdminTcp, AdminTls};
 pub use alpn::{AlpnProtocol, InvalidAlpnProtocol};
 pub use config::{Config, Global, Log, LogFormat, LogLevel, MaxConnections, Watch, Workers};
 pub use discovery::{Discovery, DiscoveryQuery, DiscoverySettings, IpFamilies};
+pub use drop_reason::DropReason;
 pub use duration::DurationText;
 pub use health::{
     BodyMatch, DnsName, DnsProbe, ExecProbe, HealthCheck, HttpHost, HttpMethod, HttpPath, HttpProbe,

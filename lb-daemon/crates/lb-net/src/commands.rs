@@ -1,6 +1,6 @@
 //! What the rest of the process asks of a worker.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::accept::MakeService;
 use crate::limit::Limit;
+use crate::udp::MakeUdpService;
 
 /// What a worker needs in order to accept: its own sockets of one listener.
 pub struct Accepting {
@@ -34,6 +35,16 @@ pub struct Changing {
     /// As [`ListenOptions::keepalive`](crate::ListenOptions::keepalive). The kernel passes it on when a connection
     /// begins: those that it has queued keep what there was.
     pub keepalive: Option<Duration>,
+}
+
+/// What a worker needs in order to receive datagrams: its own socket for each address.
+pub struct Receiving {
+    /// The listener's name, for the log.
+    pub listener: String,
+    /// This worker's sockets, of [`bind_udp_all`](crate::bind_udp_all).
+    pub sockets: Vec<UdpSocket>,
+    /// Who serves them.
+    pub service: Arc<dyn MakeUdpService>,
 }
 
 /// A worker that takes no more commands: its thread has ended.
@@ -84,6 +95,18 @@ impl WorkerCommands {
         self.request(Command::Close(addresses)).await
     }
 
+    /// Receives datagrams from now on. Where flows are left of an address that was [closed](Self::close_udp), they end. A
+    /// worker that drains closes the sockets.
+    pub async fn receive(&self, receiving: Receiving) -> Result<(), WorkerGone> {
+        self.request(Command::Receive(receiving)).await
+    }
+
+    /// Begins no more flows at these addresses, whose sockets stay open until the flows that there are have ended. Addresses
+    /// that the worker does not receive at are left out.
+    pub async fn close_udp(&self, addresses: Vec<SocketAddr>) -> Result<(), WorkerGone> {
+        self.request(Command::CloseUdp(addresses)).await
+    }
+
     /// Closes all ports, once what the kernel has queued is accepted. The worker ends when its last connection has.
     pub async fn drain(&self) -> Result<(), WorkerGone> {
         self.request(Command::Drain).await
@@ -117,6 +140,8 @@ pub(crate) enum Command {
     Accept(Accepting),
     Change(Changing),
     Close(Vec<SocketAddr>),
+    Receive(Receiving),
+    CloseUdp(Vec<SocketAddr>),
     Drain,
     Ping,
 }

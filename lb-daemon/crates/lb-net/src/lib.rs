@@ -21,7 +21,7 @@ mod udp;
 mod worker;
 
 pub use accept::{Accepted, MakeService, Service};
-pub use commands::{Accepting, Changing, WorkerCommands, WorkerGone};
+pub use commands::{Accepting, Changing, Receiving, WorkerCommands, WorkerGone};
 pub use connect::{ConnectError, connect};
 pub use directories::Directories;
 pub use fds::{FdBudget, raise_fd_limit};
@@ -32,7 +32,7 @@ pub use peek::{MOST_PEEKED, PeekError, close_with, discard, peek};
 pub use relay::{Counts, RelayEnd, RelayObserver, ResetIfCut, Side, relay, reset};
 pub use timer::{Timer, Timers};
 pub use udp::{
-    Coalescing, Datagram, UdpBatch, UdpError, UdpFlow, UdpFlowEvents, UdpOptions, UdpPort, UdpReceived,
-    UdpSender, UdpSent, bind_udp_all, ensure_udp_free,
+    Coalescing, Datagram, MakeUdpService, UdpBatch, UdpBuffers, UdpError, UdpFlow, UdpFlowEvents, UdpOptions,
+    UdpPort, UdpReceived, UdpSender, UdpSent, UdpService, bind_udp_all, ensure_udp_free,
 };
 pub use worker::{Worker, WorkerHandle, auto_workers};

@@ -71,7 +71,7 @@ impl Limit {
     }
 
     /// A permit, if there is one and nobody waits for it.
-    pub(crate) fn try_acquire(self: &Rc<Self>) -> Option<Permit> {
+    pub fn try_acquire(self: &Rc<Self>) -> Option<Permit> {
         let take = |free| (free > 0).then_some(free - 1);
         let taken = self.0.free.fetch_update(Ordering::Acquire, Ordering::Relaxed, take);
         taken.ok().map(|_| Permit(Rc::clone(self)))

@@ -27,6 +27,7 @@ mod name;
 mod pieces;
 mod port;
 mod send;
+mod service;
 mod sys;
 #[cfg(test)]
 mod tests;
@@ -42,6 +43,7 @@ pub use self::flow::UdpFlow;
 pub use self::flow_events::UdpFlowEvents;
 pub use self::port::UdpPort;
 pub use self::send::{UdpSender, UdpSent};
+pub use self::service::{MakeUdpService, UdpBuffers, UdpService};
 
 /// A datagram, or several that the kernel has coalesced: of one sender, one behind another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! A worker: one thread, one single-threaded runtime, and what its connections share.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::collections::HashMap;
 use std::future::Future;
 use std::io;
@@ -16,10 +16,11 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::accept::{Port, Terms};
-use crate::commands::{Accepting, Changing, Command, Request, WorkerCommands};
+use crate::commands::{Accepting, Changing, Command, Receiving, Request, WorkerCommands};
 use crate::observer::{WorkerObserver, sample};
 use crate::relay::Pipes;
 use crate::timer::Timers;
+use crate::udp::{UdpBuffers, UdpPort, UdpService};
 
 /// One worker per core that this process may use: affinity and cgroup `cpu.max` are honoured.
 pub fn auto_workers() -> usize {
@@ -35,6 +36,8 @@ pub struct Worker {
     /// Bytes on their way from one socket to another: filled and emptied within one poll.
     pub(crate) buffer: RefCell<Box<[u8]>>,
     pub(crate) pipes: Pipes,
+    /// Made when the first datagrams come.
+    udp_buffers: RefCell<Option<Box<UdpBuffers>>>,
     tasks: Tasks,
     phase: Cell<Phase>,
     pub(crate) observer: Arc<dyn WorkerObserver>,
@@ -64,6 +67,7 @@ impl Worker {
             timers: Rc::new(Timers::new()),
             buffer: RefCell::new(vec![0; Self::BUFFER].into()),
             pipes: Pipes::new(pipes as usize, Arc::clone(&observer)),
+            udp_buffers: RefCell::default(),
             tasks: Tasks::default(),
             phase: Cell::new(Phase::Accepting),
             observer,
@@ -73,6 +77,11 @@ impl Worker {
     /// The worker's timers.
     pub fn timers(&self) -> &Rc<Timers> {
         &self.timers
+    }
+
+    /// What its ports and flows of datagrams receive into and send with. Not to be held over an await.
+    pub fn udp_buffers(&self) -> RefMut<'_, UdpBuffers> {
+        RefMut::map(self.udp_buffers.borrow_mut(), |buffers| &mut **buffers.get_or_insert_default())
     }
 
     /// Runs a task on this worker, which drains only when all of its tasks have ended.
@@ -209,7 +218,11 @@ async fn main(worker: Rc<Worker>, mut requests: mpsc::Receiver<Request>, mut sto
 
 /// What a worker listens on.
 #[derive(Default)]
-struct Ports(HashMap<SocketAddr, Rc<Port>>);
+struct Ports {
+    tcp: HashMap<SocketAddr, Rc<Port>>,
+    /// Those that were closed are among them: flows may be left.
+    udp: HashMap<SocketAddr, Rc<dyn UdpService>>,
+}
 
 impl Ports {
     fn obey(&mut self, worker: &Rc<Worker>, command: Command) {
@@ -219,9 +232,34 @@ impl Ports {
             Command::Close(addresses) => self.close(worker, &addresses),
             Command::Drain => {
                 worker.phase.set(Phase::Draining);
-                self.0.drain().for_each(|(_, port)| port.close(worker));
+                self.tcp.drain().for_each(|(_, port)| port.close(worker));
+                self.udp.values().for_each(|service| service.close());
+            }
+            Command::Receive(receiving) => self.receive(worker, receiving),
+            Command::CloseUdp(addresses) => {
+                addresses
+                    .iter()
+                    .filter_map(|address| self.udp.get(address))
+                    .for_each(|service| service.close());
             }
             Command::Ping => {}
+        }
+    }
+
+    fn receive(&mut self, worker: &Rc<Worker>, Receiving { listener, sockets, service }: Receiving) {
+        if worker.phase.get() != Phase::Accepting {
+            return;
+        }
+        for socket in sockets {
+            match UdpPort::new(socket) {
+                Ok(port) => {
+                    let address = port.address();
+                    if let Some(before) = self.udp.insert(address, service.open(worker, port)) {
+                        before.end();
+                    }
+                }
+                Err(error) => tracing::error!(%listener, %error, "a worker cannot receive datagrams"),
+            }
         }
     }
 
@@ -234,7 +272,7 @@ impl Ports {
         for socket in sockets {
             match Port::open(worker, socket, Rc::clone(&terms)) {
                 Ok(port) => {
-                    if let Some(before) = self.0.insert(port.address, port) {
+                    if let Some(before) = self.tcp.insert(port.address, port) {
                         before.close(worker);
                     }
                 }
@@ -249,7 +287,7 @@ impl Ports {
     fn change(&self, worker: &Rc<Worker>, changing: Changing) {
         let Changing { listener, addresses, limits, service, keepalive } = changing;
         let terms = Terms::new(worker, listener, limits, &*service);
-        for port in addresses.iter().filter_map(|address| self.0.get(address)) {
+        for port in addresses.iter().filter_map(|address| self.tcp.get(address)) {
             if let Err(error) = port.change(Rc::clone(&terms), keepalive) {
                 let (listener, address) = (&terms.listener, port.address);
                 tracing::error!(%listener, %address, %error, "cannot change keepalive");
@@ -258,7 +296,7 @@ impl Ports {
     }
 
     fn close(&mut self, worker: &Rc<Worker>, addresses: &[SocketAddr]) {
-        addresses.iter().filter_map(|address| self.0.remove(address)).for_each(|port| port.close(worker));
+        addresses.iter().filter_map(|address| self.tcp.remove(address)).for_each(|port| port.close(worker));
     }
 }
 

@@ -15,7 +15,12 @@ const MOST: usize = 256;
 
 fn target(port: u16) -> Target {
     let key = TargetKey { pool: "web".parse().unwrap(), backend: format!("b{port}").parse().unwrap() };
-    Target { key, address: SocketAddr::from(([127, 0, 0, 1], port)), check: HealthCheck::new(Probe::Tcp), first: b"" }
+    Target {
+        key,
+        address: SocketAddr::from(([127, 0, 0, 1], port)),
+        check: HealthCheck::new(Probe::Tcp),
+        first: b"",
+    }
 }
 
 fn check_fast(target: Target) -> Target {

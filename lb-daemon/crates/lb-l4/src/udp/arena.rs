@@ -11,6 +11,11 @@ impl FlowId {
     pub(super) fn slot(self) -> Slot {
         self.slot
     }
+
+    /// What tells it apart from the other flows of this moment: whoever begins when it has ended may have the same.
+    pub(crate) fn token(self) -> u64 {
+        self.slot.0.into()
+    }
 }
 
 /// A place for a flow, which others have had before.

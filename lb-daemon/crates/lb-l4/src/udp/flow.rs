@@ -20,6 +20,8 @@ pub(super) struct Flow<P, L: Link> {
     pub(super) last: Instant,
     permit: P,
     place: Place,
+    /// Backends that it had, or tried to have.
+    tries: u32,
     /// Failures in a row; more than are `tried` when it was everybody's turn again.
     failures: u8,
     /// Since when its backend owes it a first answer.
@@ -36,8 +38,8 @@ pub(super) struct Flow<P, L: Link> {
 enum Place {
     /// It is new, or its backend has failed.
     Wanted,
-    /// The shell looks for one, which `failures` were in vain; `held` buffers wait beside the first.
-    Opening { held: u8, failures: u8 },
+    /// The shell looks for one; `failures` were in vain.
+    Opening { failures: u8 },
     /// It has one.
     Found,
 }
@@ -47,8 +49,6 @@ enum Place {
 pub(super) enum Route<L> {
     Forward,
     Open { former: Option<L> },
-    Hold,
-    NotReady,
 }
 
 /// Whether a flow is done.
@@ -59,10 +59,6 @@ pub(super) enum Progress {
 }
 
 impl<P, L: Link> Flow<P, L> {
-    /// Most buffers that wait for a flow's backend, beside the one that opens the flow. Connecting a UDP socket
-    /// takes no time, so that only a burst can come to this, when the shell chooses to wait for something.
-    pub(super) const MAX_HELD: u8 = 4;
-
     pub(super) fn new(now: Instant, client: SocketAddr, local: SocketAddr, permit: P) -> Self {
         Self {
             client,
@@ -72,6 +68,7 @@ impl<P, L: Link> Flow<P, L> {
             last: now,
             permit,
             place: Place::Wanted,
+            tries: 0,
             failures: 0,
             asked: None,
             awaited: 0,
@@ -83,15 +80,11 @@ impl<P, L: Link> Flow<P, L> {
 
     /// Where datagrams of the client go; in one-shot mode so many `replies` are due for each.
     pub(super) fn route(&mut self, payload: Payload, replies: Option<NonZeroU16>) -> Route<L> {
-        let route = match &mut self.place {
+        let route = match self.place {
             Place::Found if self.link.as_ref().is_some_and(Link::keeps_flows) => Route::Forward,
-            Place::Opening { held, .. } if *held < Self::MAX_HELD => {
-                *held += 1;
-                Route::Hold
-            }
-            Place::Opening { .. } => return Route::NotReady,
-            Place::Found | Place::Wanted => {
-                self.place = Place::Opening { held: 0, failures: 0 };
+            // Whoever is told to open a flow does so before anything else: it is never being opened here.
+            Place::Found | Place::Wanted | Place::Opening { .. } => {
+                self.place = Place::Opening { failures: 0 };
                 // Nobody will answer what the former backend was asked.
                 self.awaited = 0;
                 Route::Open { former: self.link.take() }
@@ -143,6 +136,7 @@ impl<P, L: Link> Flow<P, L> {
         match self.place {
             Place::Opening { .. } => {
                 self.place = Place::Found;
+                self.tries = self.tries.saturating_add(1);
                 self.asked = Some(now);
                 self.link = Some(link);
                 Ok(())
@@ -159,6 +153,7 @@ impl<P, L: Link> Flow<P, L> {
     ) -> Option<(Termination, DropReason)> {
         match failure {
             OpenFailure::Unreachable(backend) => {
+                self.tries = self.tries.saturating_add(1);
                 if let Place::Opening { failures, .. } = &mut self.place {
                     *failures = failures.saturating_add(1);
                 }
@@ -208,6 +203,7 @@ impl<P, L: Link> Flow<P, L> {
             local: self.local,
             permit: self.permit,
             link: self.link,
+            tries: self.tries,
             reason,
             from_client: self.from_client,
             from_backend: self.from_backend,

@@ -38,12 +38,7 @@ const IDLE: Duration = Duration::from_secs(30);
 const BYTES: Payload = Payload::datagram(200);
 
 fn settings() -> Settings {
-    Settings {
-        max_flows: NonZeroU32::new(3).unwrap(),
-        idle_timeout: IDLE,
-        replies: None,
-        tries: NonZeroU8::new(3).unwrap(),
-    }
+    Settings { idle_timeout: IDLE, replies: None, tries: NonZeroU8::new(3).unwrap() }
 }
 
 fn one_shot(replies: u16) -> Settings {
@@ -63,12 +58,19 @@ struct Test {
     table: Table,
     now: Instant,
     permit: Rc<()>,
+    /// Most flows that are admitted.
+    limit: usize,
 }
 
 impl Test {
     fn new(settings: Settings) -> Self {
         let now = lb_net::clock::now();
-        Self { table: FlowTable::new(settings, now, RandomState::new()), now, permit: Rc::default() }
+        Self {
+            table: FlowTable::new(settings, now, RandomState::new()),
+            now,
+            permit: Rc::default(),
+            limit: 3,
+        }
     }
 
     fn wait(&mut self, time: Duration) {
@@ -80,7 +82,8 @@ impl Test {
     }
 
     fn send_payload(&mut self, port: u16, payload: Payload) -> FromClient<TestLink> {
-        let permit = || Ok(Rc::clone(&self.permit));
+        let full = self.table.len() >= self.limit;
+        let permit = || if full { Err(DropReason::NewFlowShed) } else { Ok(Rc::clone(&self.permit)) };
         self.table.client_sent(self.now, client(port), local(), payload, permit)
     }
 
@@ -258,7 +261,7 @@ fn a_longer_timeout_holds_for_old_flows() {
 fn a_lower_limit_ends_no_flow() {
     let mut test = Test::new(settings());
     let (first, second) = (test.open(1, 'a'), test.open(2, 'a'));
-    test.table.change(test.now, Settings { max_flows: NonZeroU32::MIN, ..settings() });
+    test.limit = 1;
     assert_eq!((test.send(1), test.send(2)), (FromClient::Forward(first), FromClient::Forward(second)));
     assert_eq!(test.send(3), FromClient::Drop(DropReason::NewFlowShed));
 }
@@ -384,38 +387,6 @@ fn a_dead_backend_is_left_without_blame() {
     assert_eq!(reply(test.answer(flow)).client, client(1), "it may still answer");
     let (flow, former) = test.opening(1);
     assert_eq!((former.map(|link| link.backend), test.table.tried(flow)), (Some('a'), &[] as &[char]));
-}
-
-#[test]
-fn datagrams_that_could_not_be_sent_follow_the_flow() {
-    let mut test = Test::new(one_shot(1));
-    let flow = test.open(1, 'a');
-    assert_eq!(test.send(1), FromClient::Forward(flow));
-    assert_eq!(test.send(1), FromClient::Forward(flow));
-    assert_eq!(test.fail(flow), BackendError::Moves);
-    let verdict = test.table.resend(client(1), local(), BYTES);
-    let FromClient::Open { flow, .. } = verdict else { panic!("{verdict:?}") };
-    test.table.opened(test.now, flow, link('b')).unwrap();
-    assert_eq!(test.table.resend(client(1), local(), BYTES), FromClient::Forward(flow));
-    let _ = reply(test.answer(flow));
-    let (_, ended) = last_reply(test.answer(flow));
-    assert_eq!(ended.from_client.datagrams, 3, "counted once each");
-    assert_eq!(test.table.resend(client(1), local(), BYTES), FromClient::Drop(DropReason::NoFlow));
-}
-
-#[test]
-fn a_few_datagrams_are_held_until_the_backend_is_there() {
-    let mut test = Test::new(settings());
-    let (flow, _) = test.opening(1);
-    let held = usize::from(Flow::<Rc<()>, TestLink>::MAX_HELD);
-    for _ in 0..held {
-        assert_eq!(test.send(1), FromClient::Hold(flow));
-    }
-    assert_eq!(test.send(1), FromClient::Drop(DropReason::NotReady));
-    test.table.opened(test.now, flow, link('a')).unwrap();
-    assert_eq!(test.send(1), FromClient::Forward(flow));
-    let ended: Vec<_> = test.table.end_all(test.now, Termination::Shutdown).collect();
-    assert_eq!(ended[0].from_client.datagrams, 1 + held as u64 + 1, "not what was dropped");
 }
 
 #[test]

@@ -1,10 +1,9 @@
 //! What the shell is to do.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use lb_model::Termination;
+use lb_model::{DropReason, Termination};
 
 use super::{FlowId, Payload, Traffic};
 
@@ -22,8 +21,6 @@ pub(crate) enum FromClient<L> {
         /// The way to the backend that the flow has left: to be dropped first, because that makes room.
         former: Option<L>,
     },
-    /// Keep them, behind those with which the flow is being opened.
-    Hold(FlowId),
     /// Drop and count them.
     Drop(DropReason),
 }
@@ -90,71 +87,14 @@ pub(crate) struct Ended<P, L> {
     pub(crate) permit: P,
     /// The way to its backend, if it had one at the end.
     pub(crate) link: Option<L>,
+    /// How many backends it had, or tried to have.
+    pub(crate) tries: u32,
     /// Why it has ended.
     pub(crate) reason: Termination,
-    /// What its client sent, but for what was dropped as [`DropReason::NotReady`].
+    /// What its client sent.
     pub(crate) from_client: Traffic,
     /// What its backends answered.
     pub(crate) from_backend: Traffic,
     /// From its first datagram until now.
     pub(crate) lasted: Duration,
-}
-
-/// The closed set of reasons for which datagrams are dropped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum DropReason {
-    /// They would have begun a flow more than there may be.
-    NewFlowShed,
-    /// They would have begun a flow while the listener ends.
-    Draining,
-    /// They would have begun a flow for a client that the access list refuses.
-    Denied,
-    /// The pool has no backend that may take the flow.
-    NoBackend,
-    /// All backends are at their `max_connections`.
-    BackendsFull,
-    /// Every backend that was tried was unreachable.
-    ConnectFailed,
-    /// This host is out of file descriptors, ports or memory.
-    LocalResources,
-    /// Enough are held already until the flow's backend is there.
-    NotReady,
-    /// They belong to a flow that has ended, or are more than its client asked for.
-    NoFlow,
-}
-
-impl DropReason {
-    /// Every reason, in documentation order.
-    pub(crate) const ALL: [Self; 9] = [
-        Self::NewFlowShed,
-        Self::Draining,
-        Self::Denied,
-        Self::NoBackend,
-        Self::BackendsFull,
-        Self::ConnectFailed,
-        Self::LocalResources,
-        Self::NotReady,
-        Self::NoFlow,
-    ];
-
-    /// The stable snake_case label.
-    pub(crate) const fn label(self) -> &'static str {
-        match self {
-            Self::NewFlowShed => "new_flow_shed",
-            Self::Draining => "draining",
-            Self::Denied => "denied",
-            Self::NoBackend => "no_backend",
-            Self::BackendsFull => "backends_full",
-            Self::ConnectFailed => "connect_failed",
-            Self::LocalResources => "local_resources",
-            Self::NotReady => "not_ready",
-            Self::NoFlow => "no_flow",
-        }
-    }
-}
-
-impl fmt::Display for DropReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.label())
-    }
 }

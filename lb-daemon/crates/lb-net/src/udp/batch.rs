@@ -79,12 +79,24 @@ impl UdpBatch {
 
     /// What was received, in order.
     pub fn datagrams(&self) -> impl Iterator<Item = Datagram<'_>> + Clone {
-        self.messages.iter().zip(self.buffers.chunks_exact(Self::STRIDE)).map(|(message, buffer)| Datagram {
+        (0..self.len()).filter_map(|place| self.get(place))
+    }
+
+    /// What was received as number `place`, from 0.
+    pub fn get(&self, place: usize) -> Option<Datagram<'_>> {
+        let message = self.messages.get(place)?;
+        let begin = place * Self::STRIDE;
+        Some(Datagram {
             peer: message.peer,
             local: message.local,
-            payload: buffer.get(..message.length).unwrap_or_default(),
+            payload: self.buffers.get(begin..begin + message.length)?,
             segment: message.segment,
         })
+    }
+
+    /// How many [`Datagram`]s were received.
+    pub fn len(&self) -> usize {
+        self.messages.len()
     }
 
     /// Whether there is no room for another message.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lb_model::{Health, Standing};
+use lb_model::{Health, Protocol, Standing};
 
 use crate::metrics::{BackendSheet, ListenerSheet, PerWorker, Process, WorkerSheet};
 
@@ -68,6 +68,8 @@ pub struct ListenerReport<'a> {
     pub sheets: &'a PerWorker<ListenerSheet>,
     /// Most connections at once.
     pub connection_limit: Option<u32>,
+    /// What it speaks.
+    pub protocol: Protocol,
 }
 
 /// A pool and its backends.

@@ -1,6 +1,6 @@
 //! What one worker counts of one listener, one backend, and itself.
 
-use lb_model::Termination;
+use lb_model::{DropReason, Termination};
 
 use crate::metrics::{Counter, Gauge, Histogram};
 
@@ -37,23 +37,33 @@ pub(crate) static LAG: [u64; 10] =
 /// What a worker counts of a listener.
 #[derive(Debug)]
 pub struct ListenerSheet {
-    /// Client connections accepted.
+    /// Client connections accepted, or flows of datagrams begun.
     pub connections: Counter,
     /// Bytes from clients to backends.
     pub bytes_in: Counter,
     /// Bytes from backends to clients.
     pub bytes_out: Counter,
+    /// Datagrams from clients that were sent to a backend.
+    pub datagrams_in: Counter,
+    /// Datagrams from backends that were sent to a client.
+    pub datagrams_out: Counter,
     /// How long connections lived, from accept to the end.
     pub duration: Histogram<{ LIFETIME.len() }>,
     /// How long those connections waited for a backend that had to.
     pub queued: Histogram<{ WAIT.len() }>,
     ended: [Counter; Termination::ALL.len()],
+    dropped: [Counter; DropReason::ALL.len()],
 }
 
 impl ListenerSheet {
     /// Connections that ended for `reason`.
     pub fn ended(&self, reason: Termination) -> &Counter {
         self.ended.get(reason as usize).expect("there is a counter for each of Termination::ALL")
+    }
+
+    /// Datagrams that were dropped for `reason`.
+    pub fn dropped(&self, reason: DropReason) -> &Counter {
+        self.dropped.get(reason as usize).expect("there is a counter for each of DropReason::ALL")
     }
 
     /// Connections that were accepted and have not ended.
@@ -70,9 +80,12 @@ impl Default for ListenerSheet {
             connections: Counter::default(),
             bytes_in: Counter::default(),
             bytes_out: Counter::default(),
+            datagrams_in: Counter::default(),
+            datagrams_out: Counter::default(),
             duration: Histogram::new(&LIFETIME),
             queued: Histogram::new(&WAIT),
             ended: std::array::from_fn(|_| Counter::default()),
+            dropped: std::array::from_fn(|_| Counter::default()),
         }
     }
 }
@@ -146,6 +159,17 @@ mod tests {
         }
         for (n, reason) in (1..).zip(Termination::ALL) {
             assert_eq!(sheet.ended(reason).get(), n, "{reason}");
+        }
+    }
+
+    #[test]
+    fn every_drop_reason_has_a_counter_of_its_own() {
+        let sheet = ListenerSheet::default();
+        for (n, reason) in (1..).zip(DropReason::ALL) {
+            sheet.dropped(reason).add(n);
+        }
+        for (n, reason) in (1..).zip(DropReason::ALL) {
+            assert_eq!(sheet.dropped(reason).get(), n, "{reason}");
         }
     }
 

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use lb_model::{Health, Standing, Termination};
+use lb_model::{DropReason, Health, Protocol, Standing, Termination};
 
 use super::*;
 
@@ -43,6 +43,9 @@ impl Sheets {
             sheet.ended(Termination::ClientReset).add(1);
             sheet.bytes_in.add(100 * n);
             sheet.bytes_out.add(1000 * n);
+            sheet.datagrams_in.add(2 * n);
+            sheet.datagrams_out.add(3 * n);
+            sheet.dropped(DropReason::NewFlowShed).add(n);
             sheet.duration.observe(Duration::from_millis(200 * n));
             sheet.queued.observe(Duration::from_millis(3));
             let sheet = sheets.a.of(worker);
@@ -102,7 +105,12 @@ impl Sheets {
                 last_reload: ReloadResult::Refused,
             },
             workers: &self.workers,
-            listeners: vec![ListenerReport { name: "web", sheets: &self.web, connection_limit: Some(50) }],
+            listeners: vec![ListenerReport {
+                name: "web",
+                sheets: &self.web,
+                connection_limit: Some(50),
+                protocol: Protocol::Udp,
+            }],
             pools: vec![PoolReport {
                 name: "servers",
                 queued: 6,

@@ -118,6 +118,7 @@ enum Back {
 struct Simulation {
     table: FlowTable<Rc<()>, SimLink>,
     settings: Settings,
+    max_flows: usize,
     draining: bool,
     now: Instant,
     /// What is overdue by a shorter timeout is so only since then.
@@ -138,10 +139,11 @@ struct Simulation {
 impl Simulation {
     fn new() -> Self {
         let now = lb_net::clock::now();
-        let settings = Settings { max_flows: NonZeroU32::new(4).unwrap(), ..settings() };
+        let settings = settings();
         Self {
             table: FlowTable::new(settings, now, RandomState::new()),
             settings,
+            max_flows: 4,
             draining: false,
             now,
             reloaded: now,
@@ -170,8 +172,8 @@ impl Simulation {
             Step::Port { backend, refuses } => self.refuses[backend] = refuses,
             Step::Wait { ms } => self.wait(Duration::from_millis(ms)),
             Step::Reload { max_flows, idle_ms, replies, tries } => {
+                self.max_flows = max_flows as usize;
                 self.settings = Settings {
-                    max_flows: NonZeroU32::new(max_flows).unwrap(),
                     idle_timeout: Duration::from_millis(idle_ms),
                     replies: replies.and_then(NonZeroU16::new),
                     tries: NonZeroU8::new(tries).unwrap(),
@@ -189,7 +191,8 @@ impl Simulation {
 
     fn send(&mut self, pair: Pair, datagrams: u16) {
         let payload = Payload::joined(usize::from(datagrams) * 10, NonZeroU16::new(10).unwrap());
-        let permit = || Ok(Rc::clone(&self.permits));
+        let full = self.expected.len() >= self.max_flows;
+        let permit = || if full { Err(DropReason::NewFlowShed) } else { Ok(Rc::clone(&self.permits)) };
         let known = self.expected.get(&pair).cloned();
         let verdict = self.table.client_sent(self.now, pair.0, pair.1, payload, permit);
         let flow = match verdict {
@@ -207,7 +210,7 @@ impl Simulation {
                     assert!(expected.failed || self.dead[expected.backend].get(), "moved for no reason");
                     self.void.insert(old);
                 } else {
-                    assert!(self.expected.len() < self.settings.max_flows.get() as usize, "not shed");
+                    assert!(!full, "not shed");
                     assert!(!self.draining, "begun while draining");
                 }
                 match self.open(flow, pair) {
@@ -215,10 +218,8 @@ impl Simulation {
                     None => return,
                 }
             }
-            FromClient::Hold(_) => panic!("opens at once, and yet is told to hold"),
             FromClient::Drop(reason) => {
                 assert!(known.is_none(), "dropped ({reason}) for a known client");
-                let full = self.expected.len() >= self.settings.max_flows.get() as usize;
                 let expected = if self.draining { DropReason::Draining } else { DropReason::NewFlowShed };
                 assert!(reason == expected && (full || self.draining), "dropped: {reason}");
                 return;

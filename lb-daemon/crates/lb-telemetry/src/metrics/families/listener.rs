@@ -1,16 +1,17 @@
 //! What listeners tell.
 
-use lb_model::Termination;
+use lb_model::{DropReason, Protocol, Termination};
 
 use crate::metrics::ListenerSheet;
 use crate::metrics::families::{Family, Kind};
+use crate::metrics::report::{ListenerReport, Report};
 use crate::metrics::sheets::{LIFETIME, WAIT};
 
-pub(super) static FAMILIES: [Family; 8] = [
+pub(super) static FAMILIES: [Family; 11] = [
     Family {
         name: "sluice_listener_connections_total",
         kind: Kind::Counter,
-        help: "Client connections accepted.",
+        help: "Client connections accepted, or flows of datagrams begun.",
         labels: &["listener"],
         samples: |report, out| {
             for listener in &report.listeners {
@@ -79,6 +80,42 @@ pub(super) static FAMILIES: [Family; 8] = [
         },
     },
     Family {
+        name: "sluice_listener_in_datagrams_total",
+        kind: Kind::Counter,
+        help: "Datagrams from clients that were sent to backends; of UDP listeners.",
+        labels: &["listener"],
+        samples: |report, out| {
+            for listener in of_datagrams(report) {
+                out.put(&[listener.name], listener.sheets.total(|sheet| &sheet.datagrams_in));
+            }
+        },
+    },
+    Family {
+        name: "sluice_listener_out_datagrams_total",
+        kind: Kind::Counter,
+        help: "Datagrams from backends that were sent to clients; of UDP listeners.",
+        labels: &["listener"],
+        samples: |report, out| {
+            for listener in of_datagrams(report) {
+                out.put(&[listener.name], listener.sheets.total(|sheet| &sheet.datagrams_out));
+            }
+        },
+    },
+    Family {
+        name: "sluice_listener_dropped_datagrams_total",
+        kind: Kind::Counter,
+        help: "Datagrams that were dropped, by reason; of UDP listeners.",
+        labels: &["listener", "reason"],
+        samples: |report, out| {
+            for listener in of_datagrams(report) {
+                for reason in DropReason::ALL {
+                    let dropped = listener.sheets.total(|sheet| sheet.dropped(reason));
+                    out.put(&[listener.name, reason.label()], dropped);
+                }
+            }
+        },
+    },
+    Family {
         name: "sluice_listener_connection_duration_seconds",
         kind: Kind::Histogram(&LIFETIME),
         help: "How long client connections lived, counted when they end.",
@@ -101,3 +138,7 @@ pub(super) static FAMILIES: [Family; 8] = [
         },
     },
 ];
+
+fn of_datagrams<'r>(report: &'r Report<'_>) -> impl Iterator<Item = &'r ListenerReport<'r>> {
+    report.listeners.iter().filter(|listener| listener.protocol == Protocol::Udp)
+}

@@ -7,10 +7,10 @@ use lb_net::sniff::client_hello::ClientHello;
 use lb_runtime::{ListenerSlot, PoolView, View};
 
 /// The terms of one listener.
-pub(super) struct Terms<'a> {
-    pub(super) listener: &'a Listener,
+pub(crate) struct Terms<'a> {
+    pub(crate) listener: &'a Listener,
     /// What flows are hashed with.
-    pub(super) seed: u32,
+    pub(crate) seed: u32,
     pools: Pools<'a>,
 }
 
@@ -21,13 +21,13 @@ enum Pools<'a> {
 
 impl<'a> Terms<'a> {
     /// Those of a view; `None` once it no longer has the listener.
-    pub(super) fn of(view: &'a View, slot: ListenerSlot) -> Option<Self> {
+    pub(crate) fn of(view: &'a View, slot: ListenerSlot) -> Option<Self> {
         let seed = view.snapshot.config.global.hash_seed;
         Some(Self { listener: view.listener(slot)?, seed, pools: Pools::Of(view) })
     }
 
     /// Who serves a client that has sent `hello`, or nothing that had to be read.
-    pub(super) fn pool(&self, hello: Option<&ClientHello>) -> Result<&'a Arc<PoolView>, NoRoute> {
+    pub(crate) fn pool(&self, hello: Option<&ClientHello>) -> Result<&'a Arc<PoolView>, NoRoute> {
         let routed = hello.map_or(Err(NoRoute::Name), |hello| {
             let offers = |protocol: &AlpnProtocol| hello.alpn.contains(protocol.as_str().as_bytes());
             self.listener.sni.find(hello.server_name.as_ref(), offers)
@@ -45,21 +45,21 @@ impl<'a> Terms<'a> {
 }
 
 /// The terms that held when the listener was removed, for those whom it had taken before. Pins no view.
-pub(super) struct LastTerms {
+pub(crate) struct LastTerms {
     listener: Arc<Listener>,
     seed: u32,
     pools: Box<[(PoolId, Arc<PoolView>)]>,
 }
 
 impl LastTerms {
-    pub(super) fn of(view: &View, slot: ListenerSlot) -> Option<Self> {
+    pub(crate) fn of(view: &View, slot: ListenerSlot) -> Option<Self> {
         let listener = view.listener(slot)?;
         let pools = listener.pools().into_iter().filter_map(|id| Some((id, Arc::clone(view.pool(id)?))));
         let seed = view.snapshot.config.global.hash_seed;
         Some(Self { listener: Arc::clone(listener), seed, pools: pools.collect() })
     }
 
-    pub(super) fn terms(&self) -> Terms<'_> {
+    pub(crate) fn terms(&self) -> Terms<'_> {
         Terms { listener: &self.listener, seed: self.seed, pools: Pools::Last(&self.pools) }
     }
 }
