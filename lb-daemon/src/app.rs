@@ -62,7 +62,7 @@ impl App {
         let (discovered, left_out) = first_names(&resolver, &config).await;
         left_out.iter().for_each(LeftOut::warn);
 
-        let sockets = config.listeners.iter().map(|listener| listeners::addresses(listener).len()).sum();
+        let sockets = listeners::descriptors(&config);
         let budget = FdBudget::new(limit, count, sockets);
         let sheets = Arc::new(PerWorker::<WorkerSheet>::new(count));
         let workers = (0..count).map(|index| {

@@ -20,7 +20,7 @@ use crate::clock::unix_now;
 use crate::discovery::LeftOut;
 use crate::listeners::Listeners;
 use crate::overrides_file::OverridesFile;
-use crate::{discovery, health, service_manager};
+use crate::{discovery, health, listeners, service_manager};
 
 /// A running daemon, as those see it who look at it or change it.
 pub(crate) struct Daemon {
@@ -119,7 +119,7 @@ impl Daemon {
                 return Err(failed(error));
             }
         };
-        let sockets = prepared.sockets();
+        let listening = listeners::descriptors(&config);
         // From here on nothing fails.
         let discovered = self.resolve(&config).await;
         let now = lb_net::clock::now();
@@ -130,7 +130,7 @@ impl Daemon {
             self.listeners.commit(prepared, &self.runtime, &config, apply).await
         };
         let snapshot = Arc::clone(&self.runtime.view().snapshot);
-        self.descriptors.share_out(&snapshot.config.global, sockets);
+        self.descriptors.share_out(&snapshot.config.global, listening);
         // Also where nothing changed: it reads CA files again.
         health::retarget(&self.scheduler, &self.runtime);
         self.logging.reconfigure(&snapshot.config.log);

@@ -65,13 +65,6 @@ pub(crate) struct Prepared {
     udp: udp::Bound,
 }
 
-impl Prepared {
-    /// Listening sockets that each worker will have.
-    pub(crate) fn sockets(&self) -> usize {
-        self.wanted.values().map(BTreeSet::len).sum()
-    }
-}
-
 impl Listeners {
     pub(crate) fn new(workers: Vec<WorkerCommands>, process_limit: Limit) -> Self {
         Self { workers, process_limit, held: Mutex::default(), udp: Mutex::default() }
@@ -285,6 +278,15 @@ fn told(result: Result<(), WorkerGone>) {
     if let Err(error) = result {
         tracing::error!(%error, "a worker cannot be told what changes");
     }
+}
+
+/// Descriptors that listening takes on each worker: a socket for each address and, for datagrams, what watches the flows there.
+pub(crate) fn descriptors(config: &Config) -> usize {
+    let each = |listener: &Listener| match listener.protocol {
+        Protocol::Tcp | Protocol::Tls => addresses(listener).len(),
+        Protocol::Udp => 2 * addresses(listener).len(),
+    };
+    config.listeners.iter().map(each).sum()
 }
 
 /// Every address that a listener stands for here. `*` means every address that there is: on a host without IPv6 that is

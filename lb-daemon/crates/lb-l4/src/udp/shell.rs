@@ -1,5 +1,6 @@
 //! The thin shell around the [`FlowTable`]: a port, the flows' sockets, and what moves between them. One task for a port.
 
+use std::fmt::Display;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -39,7 +40,7 @@ pub(super) struct Shell {
     /// What the timer is armed for.
     alarm: Option<Instant>,
     turn: u32,
-    /// When it was last told that this host is out of resources.
+    /// When it was last told what is wrong with this host.
     complained: Option<Instant>,
     /// Flows that are said to have something to receive.
     ready: Vec<u64>,
@@ -172,8 +173,9 @@ impl Shell {
         let UdpBuffers { batch, sender } = &mut *worker.udp_buffers();
         batch.clear();
         if let Err(error) = ready!(self.port.poll_recv(cx, batch)) {
-            let (listener, address) = (&self.listener.identity.proxy.name, self.port.address());
-            tracing::error!(%listener, %address, %error, "cannot receive datagrams");
+            self.complain(now, "cannot receive datagrams", &error);
+            // It may be able to next time: nobody else would wake this task for that.
+            cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         let admission = Rc::clone(&self.listener);
@@ -294,7 +296,8 @@ impl Shell {
                 Ok(Way { socket, lease })
             }
             Err(error @ UdpError::LocalResources(_)) => {
-                self.complain(now, &error);
+                let what = "cannot begin a flow, which takes a descriptor and a local port";
+                self.complain(now, what, &error);
                 Err(OpenFailure::LocalResources)
             }
             Err(error) => {
@@ -326,8 +329,8 @@ impl Shell {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(())) => Poll::Ready(()),
             Poll::Ready(Err(error)) => {
-                let listener = &self.listener.identity.proxy.name;
-                tracing::error!(%listener, %error, "cannot watch flows");
+                self.complain(now, "cannot watch flows", &error);
+                cx.waker().wake_by_ref();
                 Poll::Pending
             }
         }
@@ -425,15 +428,15 @@ impl Shell {
         }
     }
 
-    fn complain(&mut self, now: Instant, error: &UdpError) {
+    fn complain(&mut self, now: Instant, what: &str, error: &dyn Display) {
         /// Often enough to be seen, and no flood of its own.
         const EVERY: Duration = Duration::from_secs(10);
 
         if self.complained.is_none_or(|last| now.saturating_duration_since(last) >= EVERY) {
             self.complained = Some(now);
-            let listener = &self.listener.identity.proxy.name;
+            let (listener, address) = (&self.listener.identity.proxy.name, self.port.address());
             let flows = self.flows.len();
-            tracing::error!(%listener, flows, %error, "cannot begin a flow, which takes a descriptor and a local port");
+            tracing::error!(%listener, %address, flows, %error, "{what}");
         }
     }
 
