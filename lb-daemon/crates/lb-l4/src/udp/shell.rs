@@ -289,7 +289,9 @@ impl Shell {
         let backend = lease.backend();
         let sheet = backend.state.metrics.of(self.worker.index);
         let address = backend.address.for_listener_port(local.port());
-        let connected = UdpFlow::connect(address, Coalescing::On);
+        // What ends with a few answers has nothing to join, and saves itself a system call.
+        let coalescing = terms.listener.replies.map_or(Coalescing::On, |_few| Coalescing::Off);
+        let connected = UdpFlow::connect(address, coalescing);
         match connected.and_then(|socket| watched(&self.events, socket, flow)) {
             Ok(socket) => {
                 sheet.connections.add(1);
