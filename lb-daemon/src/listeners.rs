@@ -14,8 +14,8 @@ use anyhow::Context;
 use lb_l4::{Proxy, UdpProxy};
 use lb_model::{Bind, BindHost, Config, Listener, ListenerName, Protocol};
 use lb_net::{
-    Accepting, BindError, Changing, Limit, ListenOptions, MakeService, MakeUdpService, Presence, Receiving,
-    WorkerCommands, WorkerGone,
+    Accepting, BindError, Changing, ClientPlaces, Limit, ListenOptions, MakeService, MakeUdpService,
+    Presence, Receiving, WorkerCommands, WorkerGone,
 };
 use lb_runtime::Runtime;
 use lb_telemetry::metrics::{ListenerSheet, PerWorker};
@@ -33,12 +33,17 @@ pub(crate) struct Listeners {
 pub(crate) struct Held {
     pub(crate) limit: Limit,
     pub(crate) metrics: Arc<PerWorker<ListenerSheet>>,
+    clients: ClientPlaces,
     protocol: Protocol,
     addresses: BTreeSet<SocketAddr>,
     keepalive: Option<Duration>,
 }
 
 impl Held {
+    fn proxy(&self, name: &ListenerName, runtime: &Arc<Runtime>) -> Proxy {
+        Proxy::new(name.clone(), Arc::clone(runtime), Arc::clone(&self.metrics), self.clients.clone())
+    }
+
     /// The addresses that it accepts connections at.
     fn tcp(&self) -> BTreeSet<SocketAddr> {
         match self.protocol {
@@ -122,9 +127,7 @@ impl Listeners {
             .collect();
         self.give_up_tcp(&before, &after, runtime).await;
         let unwanted = self.udp_addresses().hand_over(&after, |former, name, held| {
-            let metrics = Arc::clone(&held.metrics);
-            let proxy = Proxy::in_place_of(former, name.clone(), Arc::clone(runtime), metrics);
-            (proxy, self.limits(held))
+            (held.proxy(name, runtime).in_place_of(former), self.limits(held))
         });
         for worker in self.workers.iter().filter(|_| !unwanted.is_empty()) {
             told(worker.close_udp(unwanted.clone()).await);
@@ -182,15 +185,23 @@ impl Listeners {
     }
 
     fn hold(&self, listener: &Listener, prepared: &Prepared, known: Option<&Held>) -> Held {
-        let (limit, metrics) = match known {
-            Some(held) => (held.limit.clone(), Arc::clone(&held.metrics)),
+        let (limit, metrics, clients) = match known {
+            Some(held) => (held.limit.clone(), Arc::clone(&held.metrics), held.clients.clone()),
             None => (
                 Limit::new(listener.max_connections.map(Into::into)),
                 Arc::new(PerWorker::new(self.workers.len())),
+                ClientPlaces::default(),
             ),
         };
         let addresses = prepared.wanted.get(&listener.name).cloned().unwrap_or_default();
-        Held { limit, metrics, protocol: listener.protocol, addresses, keepalive: listener.keepalive }
+        Held {
+            limit,
+            metrics,
+            clients,
+            protocol: listener.protocol,
+            addresses,
+            keepalive: listener.keepalive,
+        }
     }
 
     /// Has sockets that were `former`'s go on as those of another listener, or of the same in another way.
@@ -201,9 +212,7 @@ impl Listeners {
         (name, held): (&ListenerName, &Held),
         runtime: &Arc<Runtime>,
     ) {
-        let metrics = Arc::clone(&held.metrics);
-        let service: Arc<dyn MakeService> =
-            Arc::new(Proxy::in_place_of(former, name.clone(), Arc::clone(runtime), metrics));
+        let service: Arc<dyn MakeService> = Arc::new(held.proxy(name, runtime).in_place_of(former));
         for worker in &self.workers {
             let changing = Changing {
                 listener: name.to_string(),
@@ -223,8 +232,7 @@ impl Listeners {
         sockets: Vec<Vec<TcpListener>>,
         runtime: &Arc<Runtime>,
     ) {
-        let metrics = Arc::clone(&held.metrics);
-        let service: Arc<dyn MakeService> = Arc::new(Proxy::new(name.clone(), Arc::clone(runtime), metrics));
+        let service: Arc<dyn MakeService> = Arc::new(held.proxy(name, runtime));
         for (worker, sockets) in self.workers.iter().zip(sockets).filter(|(_, sockets)| !sockets.is_empty()) {
             let accepting = Accepting {
                 listener: name.to_string(),
@@ -244,8 +252,7 @@ impl Listeners {
         runtime: &Arc<Runtime>,
     ) {
         for (address, sockets) in sockets {
-            let proxy = Proxy::new(name.clone(), Arc::clone(runtime), Arc::clone(&held.metrics));
-            let proxy = UdpProxy::new(proxy, self.limits(held));
+            let proxy = UdpProxy::new(held.proxy(name, runtime), self.limits(held));
             let service: Arc<dyn MakeUdpService> = Arc::new(proxy.clone());
             self.udp_addresses().add(address, name.clone(), proxy);
             for (worker, socket) in self.workers.iter().zip(sockets) {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use lb_model::{ListenerName, PoolName, ServerName, Termination};
 use lb_net::sniff::client_hello::ClientHello;
-use lb_net::{Counts, Permit, RelayObserver, Worker, clock};
+use lb_net::{ClientPlace, Counts, Permit, RelayObserver, Worker, clock};
 use lb_runtime::Backend;
 use lb_telemetry::metrics::{BackendSheet, ListenerSheet, PerWorker};
 use tracing::field::{DisplayValue, display};
@@ -46,6 +46,8 @@ pub(crate) struct Details {
     pub(crate) preface: Option<Preface>,
     /// What backends are told that it is called.
     pub(crate) unique_id: Option<Box<[u8]>>,
+    /// Its client's place, where those are counted.
+    pub(crate) place: Option<ClientPlace>,
     /// What was wrong with what it began with.
     pub(crate) error: Option<Box<str>>,
 }
@@ -93,6 +95,13 @@ impl Record {
     /// The ClientHello that it began with, if that was read.
     pub(crate) fn hello(&self) -> Option<&ClientHello> {
         self.details.as_ref()?.preface.as_ref()?.hello.as_ref()
+    }
+
+    /// Keeps the client's place for as long as the connection lasts.
+    pub(crate) fn hold(&mut self, place: Option<ClientPlace>) {
+        if let Some(place) = place {
+            self.details().place = Some(place);
+        }
     }
 
     /// What is known of some connections only, to be added to.

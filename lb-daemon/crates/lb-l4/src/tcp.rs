@@ -17,8 +17,8 @@ use lb_model::{NoRoute, Pool, Termination};
 use lb_net::sniff::alert::Alert;
 use lb_net::sniff::client_hello::ClientHello;
 use lb_net::{
-    Accepted, ConnectError, MakeService, RelayEnd, ResetIfCut, Service, Side, Timer, Worker, clock,
-    close_with, connect, relay, reset,
+    Accepted, ClientPlace, ConnectError, MakeService, RelayEnd, ResetIfCut, Service, Side, Timer, Worker,
+    clock, close_with, connect, relay, reset,
 };
 use lb_runtime::{Lease, NoLease, NoPlace, PoolView, Tried};
 use tokio::io::Interest;
@@ -26,7 +26,7 @@ use tokio::net::TcpStream;
 
 pub(crate) use self::preface::Preface;
 use self::preface::{Expected, Presence, Refusal};
-use crate::proxy::Proxy;
+use crate::proxy::{AtLimit, Proxy};
 use crate::record::{Common, Record};
 use crate::terms::{LastTerms, Terms};
 
@@ -59,7 +59,7 @@ struct Settings {
     idle_timeout: Option<Duration>,
 }
 
-/// What a connection begins with.
+/// How a connection begins.
 enum Begin {
     /// Nothing that is of interest here.
     Relaying(Settings),
@@ -71,10 +71,10 @@ impl Service for OnWorker {
     fn serve(self: Rc<Self>, worker: &Rc<Worker>, accepted: Accepted) {
         let Accepted { stream, client, local, permits } = accepted;
         let begun = self.with_terms(|terms| {
-            let begin = begin(terms, client.ip());
+            let begin = self.begin(terms, client.ip());
             let pool = match &begin {
-                Ok(Begin::Relaying(settings)) => Some(&settings.pool),
-                Ok(Begin::Reading(_)) => None,
+                Ok((Begin::Relaying(settings), _)) => Some(&settings.pool),
+                Ok((Begin::Reading(_), _)) => None,
                 Err(_) => terms.pool(None).ok(),
             };
             let common = self.common(pool);
@@ -82,9 +82,12 @@ impl Service for OnWorker {
         });
         // There are some: a listener is closed before the view that no longer has it is published.
         let Some((begin, common)) = begun else { return reset(stream) };
-        let record = Record::new(&common, worker, client, local, permits);
+        let mut record = Record::new(&common, worker, client, local, permits);
         match begin {
-            Ok(begin) => worker.spawn(self.connection(begin, stream, record)),
+            Ok((begin, place)) => {
+                record.hold(place);
+                worker.spawn(self.connection(begin, stream, record));
+            }
             Err(termination) => {
                 reset(stream);
                 record.end(termination);
@@ -108,6 +111,30 @@ impl OnWorker {
         }
         let view = self.proxy.runtime.view();
         Terms::of(&view, self.proxy.slot(&view)).map(|terms| then(&terms))
+    }
+
+    /// How a connection from `peer` begins, and its place where those are counted; an error is why it ends at once.
+    fn begin(&self, terms: &Terms<'_>, peer: IpAddr) -> Result<(Begin, Option<ClientPlace>), Termination> {
+        match Expected::of(terms.listener, peer) {
+            // Whoever trusts a peer's PROXY headers to say who the client is, does not mean the peer's own address.
+            Some(expected) if expected.proxy_header == Presence::Expected => {
+                Ok((Begin::Reading(expected), None))
+            }
+            Some(expected) => Ok((Begin::Reading(expected), self.admit(terms, peer)?)),
+            None => {
+                let place = self.admit(terms, peer)?;
+                let settings = settings(terms, None).map_err(|_nobody| Termination::NoRoute)?;
+                Ok((Begin::Relaying(settings), place))
+            }
+        }
+    }
+
+    /// Asks the access list, and for a place where those are counted.
+    fn admit(&self, terms: &Terms<'_>, client: IpAddr) -> Result<Option<ClientPlace>, Termination> {
+        if !terms.listener.access.permits(client) {
+            return Err(Termination::Denied);
+        }
+        self.proxy.place(terms.listener, client).map_err(|AtLimit| Termination::ClientLimit)
     }
 
     fn common(&self, pool: Option<&Arc<PoolView>>) -> Rc<Common> {
@@ -177,10 +204,8 @@ impl OnWorker {
     /// Chooses the pool by what was read.
     fn chosen(&self, expected: Expected, record: &mut Record) -> Result<Settings, Refusal> {
         let chosen = self.with_terms(|terms| {
-            if expected.proxy_header == Presence::Expected
-                && !terms.listener.access.permits(record.client.ip())
-            {
-                return Err(Termination::Denied.into());
+            if expected.proxy_header == Presence::Expected {
+                record.hold(self.admit(terms, record.client.ip())?);
             }
             settings(terms, record.hello()).map_err(|why| Refusal {
                 why: Termination::NoRoute,
@@ -221,7 +246,11 @@ impl OnWorker {
             let begun = clock::now();
             let lease = match pool.try_lease(turn, &tried, begun) {
                 Ok(lease) => lease,
-                Err(NoLease::NoBackend) => return Err(failed),
+                Err(NoLease::NoBackend) => {
+                    // A moment ago this client had a choice: it need not lose by it that the others back off just now.
+                    let last_resort = pool.try_lease_backing_off(turn, &tried);
+                    last_resort.filter(|_| !tried.is_empty()).ok_or(failed)?
+                }
                 Err(NoLease::AllFull) => queue(&pool, &tried, record, timer).await?,
             };
             record.tries = record.tries.saturating_add(1);
@@ -338,20 +367,6 @@ async fn tell(alert: Alert, client: TcpStream, worker: &Worker, timer: &Timer) {
     drop(guard);
     if told.is_err() {
         reset(client);
-    }
-}
-
-/// How a connection from `peer` begins; an error is why it ends at once.
-fn begin(terms: &Terms<'_>, peer: IpAddr) -> Result<Begin, Termination> {
-    let expected = Expected::of(terms.listener, peer);
-    // Whoever trusts a peer's PROXY headers to say who the client is, does not mean the peer's own address.
-    let is_client = expected.is_none_or(|expected| expected.proxy_header == Presence::NotExpected);
-    if is_client && !terms.listener.access.permits(peer) {
-        return Err(Termination::Denied);
-    }
-    match expected {
-        Some(expected) => Ok(Begin::Reading(expected)),
-        None => settings(terms, None).map(Begin::Relaying).map_err(|_nobody| Termination::NoRoute),
     }
 }
 

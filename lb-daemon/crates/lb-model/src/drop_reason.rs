@@ -7,6 +7,8 @@ use std::fmt;
 pub enum DropReason {
     /// It would have begun a flow more than there may be.
     NewFlowShed,
+    /// It would have begun a flow more than its client may have.
+    ClientLimit,
     /// It would have begun a flow while the listener ends.
     Draining,
     /// It would have begun a flow for a client that the access list refuses.
@@ -29,8 +31,9 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason, in documentation order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::NewFlowShed,
+        Self::ClientLimit,
         Self::Draining,
         Self::Denied,
         Self::NoBackend,
@@ -46,6 +49,7 @@ impl DropReason {
     pub const fn label(self) -> &'static str {
         match self {
             Self::NewFlowShed => "new_flow_shed",
+            Self::ClientLimit => "client_limit",
             Self::Draining => "draining",
             Self::Denied => "denied",
             Self::NoBackend => "no_backend",

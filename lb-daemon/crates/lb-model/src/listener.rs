@@ -33,6 +33,9 @@ pub struct Listener {
     /// Most connections at once over all workers; further ones wait in the kernel's accept queue. For [`Protocol::Udp`] most
     /// flows: the datagrams of further ones are dropped, those that there are go on.
     pub max_connections: Option<NonZeroU32>,
+    /// Most connections or flows at once from one client, over all workers: an IPv4 address, or an IPv6 network of 64 bits.
+    /// Further ones are reset, their datagrams dropped.
+    pub max_connections_per_client: Option<NonZeroU32>,
     /// A connection on which nothing moves for this long is reset, a flow is forgotten. `None`: never (not for UDP).
     pub idle_timeout: Option<Duration>,
     /// After this much silence the kernel probes whether the client is still there. `None`: never.

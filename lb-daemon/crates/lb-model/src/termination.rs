@@ -10,6 +10,8 @@ pub enum Termination {
     Finished,
     /// The access list refuses this client.
     Denied,
+    /// The client has as many connections as `max_connections_per_client` allows.
+    ClientLimit,
     /// The client sent no whole PROXY header or ClientHello within `header_timeout`.
     HeaderTimeout,
     /// The client sent something else than the PROXY header or ClientHello that has to come first.
@@ -48,9 +50,10 @@ pub enum Termination {
 
 impl Termination {
     /// Every reason, in documentation order.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Finished,
         Self::Denied,
+        Self::ClientLimit,
         Self::HeaderTimeout,
         Self::BadHeader,
         Self::NoRoute,
@@ -75,6 +78,7 @@ impl Termination {
         match self {
             Self::Finished => "finished",
             Self::Denied => "denied",
+            Self::ClientLimit => "client_limit",
             Self::HeaderTimeout => "header_timeout",
             Self::BadHeader => "bad_header",
             Self::NoRoute => "no_route",

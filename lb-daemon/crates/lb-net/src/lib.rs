@@ -5,6 +5,7 @@
 //! its single-threaded runtime, relayed through its buffer and pipes, timed by its wheel.
 
 mod accept;
+pub mod client_limit;
 pub mod clock;
 mod commands;
 mod connect;
@@ -21,6 +22,7 @@ mod udp;
 mod worker;
 
 pub use accept::{Accepted, MakeService, Service};
+pub use client_limit::{ClientPlace, ClientPlaces};
 pub use commands::{Accepting, Changing, Receiving, WorkerCommands, WorkerGone};
 pub use connect::{ConnectError, connect};
 pub use directories::Directories;

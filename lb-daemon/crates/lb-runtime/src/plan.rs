@@ -241,6 +241,7 @@ fn compare_listeners(before: &Listener, old: &Config, after: &Listener, new: &Co
         header_timeout,
         replies,
         max_connections,
+        max_connections_per_client,
         idle_timeout,
         keepalive,
         access,
@@ -263,6 +264,12 @@ fn compare_listeners(before: &Listener, old: &Config, after: &Listener, new: &Co
         .duration("header_timeout", header_timeout, &after.header_timeout)
         .optional("replies", "none", replies, &after.replies)
         .optional("max_connections", "no limit", max_connections, &after.max_connections)
+        .optional(
+            "max_connections_per_client",
+            "no limit",
+            max_connections_per_client,
+            &after.max_connections_per_client,
+        )
         .duration_or_off("idle_timeout", idle_timeout, &after.idle_timeout)
         .duration_or_off("keepalive", keepalive, &after.keepalive)
         .unshown("allow or deny", access, &after.access)

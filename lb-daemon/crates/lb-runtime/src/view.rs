@@ -244,6 +244,19 @@ impl PoolView {
         Err(if left.next().is_some() { NoLease::AllFull } else { NoLease::NoBackend })
     }
 
+    /// Takes a place at a backend that backs off and is not in `tried`: for who would be refused otherwise.
+    pub fn try_lease_backing_off(&self, turn: Turn, tried: &Tried) -> Option<Lease> {
+        let backing_off: Vec<_> = self
+            .backend_views()
+            .filter(|view| view.standing == Standing::BackingOff || view.takes())
+            .map(|view| view.backend)
+            .filter(|backend| backend.state.has_room() && !tried.contains(&backend.state))
+            .collect();
+        let first = turn.count as usize % backing_off.len().max(1);
+        let (before, from) = backing_off.split_at_checked(first)?;
+        from.iter().chain(before).find_map(|backend| Lease::try_take(backend))
+    }
+
     /// Joins the pool's queue.
     pub fn wait(&self, tried: &Tried) -> Result<Waiting, NoPlace> {
         let waiting = self.queue.join(self.settings.queue.limit, tried.clone())?;

@@ -51,6 +51,7 @@ pub(super) fn convert(
         header_timeout,
         replies: raw.replies.as_ref().map(|replies| replies.value.0),
         max_connections: raw.max_connections.as_ref().map(|max| max.value.0),
+        max_connections_per_client: raw.max_connections_per_client.as_ref().map(|max| max.value.0),
         idle_timeout,
         keepalive,
         access: access::convert(raw.allow.as_ref(), raw.deny.as_ref()),

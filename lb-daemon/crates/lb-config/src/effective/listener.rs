@@ -20,6 +20,7 @@ pub(super) fn write(out: &mut String, listener: &Listener, config: &Config) -> f
         header_timeout,
         replies,
         max_connections,
+        max_connections_per_client,
         idle_timeout,
         keepalive,
         access,
@@ -51,6 +52,10 @@ pub(super) fn write(out: &mut String, listener: &Listener, config: &Config) -> f
         (Some(max), _) => writeln!(out, "max_connections = {max}")?,
         (None, true) => writeln!(out, "# max_connections: no limit")?,
         (None, false) => writeln!(out, "# max_connections: as many flows as file descriptors allow")?,
+    }
+    match max_connections_per_client {
+        Some(max) => writeln!(out, "max_connections_per_client = {max}")?,
+        None => writeln!(out, "# max_connections_per_client: no limit")?,
     }
     writeln!(out, "idle_timeout = \"{}\"", text::duration_or_off(*idle_timeout))?;
     if has_connections {

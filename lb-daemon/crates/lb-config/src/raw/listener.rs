@@ -52,6 +52,10 @@ pub(crate) struct RawListener {
     /// `udp`, most flows: the datagrams of further ones are dropped.
     #[schemars(extend("x-unset" = "no limit; for `udp` as many as file descriptors allow"))]
     pub(crate) max_connections: Option<Located<Whole<NonZeroU32, { u32::MAX as u64 }>>>,
+    /// Most connections at once from one client, over all workers: one IPv4 address, or one IPv6 network of 64 bits. Further
+    /// ones are reset; for `udp`, datagrams of further flows are dropped. One client cannot take all places then.
+    #[schemars(extend("x-unset" = "no limit"))]
+    pub(crate) max_connections_per_client: Option<Located<Whole<NonZeroU32, { u32::MAX as u64 }>>>,
     /// A connection on which no byte moves for this long, in either direction, is reset. Raise it for protocols that are
     /// silent for long, such as database pools or remote shells. For `udp`: a flow without datagrams for this long is
     /// forgotten; `"off"` is not possible.

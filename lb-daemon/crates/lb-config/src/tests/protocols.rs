@@ -166,8 +166,8 @@ fn routes_are_checked() {
     assert_eq!(
         error_lines(&text),
         [
-            "6:10: listeners.web.sni[0].names[0]: \"10.0.0.1\" is not a server name; expected for example \"www.example.com\" or \"*.example.com\"",
-            "6:22: listeners.web.sni[0].names[1]: \"*\" is not a server name; expected for example \"www.example.com\" or \"*.example.com\"",
+            "6:10: listeners.web.sni[0].names[0]: 10.0.0.1 is an IP address; expected a host name, because TLS clients ask for names only",
+            "6:22: listeners.web.sni[0].names[1]: \"*\" has a `*` in the wrong place; expected it as the whole first label, for example \"*.example.com\"",
             "7:9: listeners.web.sni[0].alpn[0]: \"\" is not an application protocol; expected for example \"h2\" or \"http/1.1\"",
             "8:8: listeners.web.sni[0].pool: there is no pool \"wbe\"; did you mean \"web\"?",
             "9:1: listeners.web.sni[1]: the key `pool` is missing",

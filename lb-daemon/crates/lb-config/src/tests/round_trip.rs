@@ -372,6 +372,7 @@ protocol = "tcp"
 pool = "web"
 accept_proxy = []
 # max_connections: no limit
+# max_connections_per_client: no limit
 idle_timeout = "10m"
 keepalive = "1m"
 allow = []

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use lb_balance::{Protocol, Turn};
 use lb_model::{DropReason, Listener, Termination};
 use lb_net::{
-    Coalescing, Datagram, Limit, Permit, Timer, UdpBuffers, UdpError, UdpFlow, UdpFlowEvents, UdpPort,
-    UdpSent, Worker, clock,
+    ClientPlace, Coalescing, Datagram, Limit, Permit, Timer, UdpBuffers, UdpError, UdpFlow, UdpFlowEvents,
+    UdpPort, UdpSent, Worker, clock,
 };
 use lb_runtime::{Backend, Lease, NoLease, Tried};
 use lb_telemetry::metrics::ListenerSheet;
@@ -24,6 +24,7 @@ use super::{
     BackendError, Ended, FlowId, FlowTable, FromBackend, FromClient, Link, OpenFailed, OpenFailure, Payload,
     Reply, Settings,
 };
+use crate::proxy::AtLimit;
 use crate::record::FlowRecord;
 use crate::terms::Terms;
 
@@ -62,6 +63,7 @@ struct Admitted {
     /// Whose it is: the port may have gone on to another listener since.
     identity: Arc<Identity>,
     _permits: [Permit; 2],
+    _place: Option<ClientPlace>,
 }
 
 /// The way to a flow's backend.
@@ -499,10 +501,16 @@ impl Admission {
         if !terms.listener.access.permits(client.ip()) {
             return Err(DropReason::Denied);
         }
+        let place = self.identity.proxy.place(terms.listener, client.ip());
+        let place = place.map_err(|AtLimit| DropReason::ClientLimit)?;
         let [of_listener, of_process] = &self.limits;
         let permits = of_listener.try_acquire().zip(of_process.try_acquire());
         let (of_listener, of_process) = permits.ok_or(DropReason::NewFlowShed)?;
-        Ok(Admitted { identity: Arc::clone(&self.identity), _permits: [of_listener, of_process] })
+        Ok(Admitted {
+            identity: Arc::clone(&self.identity),
+            _permits: [of_listener, of_process],
+            _place: place,
+        })
     }
 }
 

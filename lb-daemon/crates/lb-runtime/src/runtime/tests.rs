@@ -499,6 +499,7 @@ async fn a_listener_finds_its_pool_whatever_pools_come_and_go() {
             accept_proxy: vec![],
             header_timeout: Duration::from_secs(5),
             replies: None,
+            max_connections_per_client: None,
             max_connections: None,
             idle_timeout: None,
             keepalive: None,
@@ -601,4 +602,25 @@ async fn flows_stay_with_a_backend_until_it_fails_or_is_removed() {
     without.pools.clear();
     runtime.apply(without, Discovered::new(), now());
     assert_eq!(keep(), [false; 3], "the pool is gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_would_be_refused_tries_those_that_back_off() {
+    let runtime = start(config(&[(1, None), (1, None), (1, None)]));
+    let target = OverrideTarget { pool: "p".parse().unwrap(), backend: Some("b2".parse().unwrap()) };
+    runtime.change_override(&target, OverrideChange::Drain, 0, now()).unwrap();
+    let b0 = Arc::clone(pool(&runtime).backends().next().unwrap().0);
+    runtime.connect_failed(&b0, &refused(), now());
+    runtime.refresh(&mut runtime.control(), now());
+
+    let pool = pool(&runtime);
+    let mut tried = Tried::default();
+    let first = pool.try_lease(turn(0), &tried, now()).unwrap();
+    assert_eq!(name(&first), "b1");
+    tried.insert(first.backend());
+    assert_eq!(pool.try_lease(turn(1), &tried, now()).unwrap_err(), NoLease::NoBackend);
+    let last_resort = pool.try_lease_backing_off(turn(1), &tried).unwrap();
+    assert_eq!(name(&last_resort), "b0", "not the one that is drained");
+    tried.insert(last_resort.backend());
+    assert!(pool.try_lease_backing_off(turn(2), &tried).is_none());
 }

@@ -69,8 +69,13 @@ fn udp() -> impl Strategy<Value = Listener> {
 /// What every protocol has.
 fn common() -> impl Strategy<Value = Listener> {
     let host = prop_oneof![Just(BindHost::Any), ip().prop_map(BindHost::Ip)];
-    (vec((host, 0u16..9), 1..4), option::of(count()), vec(network(), 0..4), vec(network(), 0..4)).prop_map(
-        |(binds, max_connections, allow, deny)| Listener {
+    (
+        vec((host, 0u16..9), 1..4),
+        (option::of(count()), option::of(count())),
+        vec(network(), 0..4),
+        vec(network(), 0..4),
+    )
+        .prop_map(|(binds, (max_connections, max_connections_per_client), allow, deny)| Listener {
             name: named("placeholder"),
             bind: binds.into_iter().enumerate().map(bind).collect(),
             protocol: Protocol::Tcp,
@@ -80,11 +85,11 @@ fn common() -> impl Strategy<Value = Listener> {
             header_timeout: crate::default::HEADER_TIMEOUT,
             replies: None,
             max_connections,
+            max_connections_per_client,
             idle_timeout: None,
             keepalive: None,
             access: AccessList::new(allow, deny),
-        },
-    )
+        })
 }
 
 fn bind((index, (host, length)): (usize, (BindHost, u16))) -> Bind {
@@ -105,7 +110,8 @@ fn connection_timeouts() -> impl Strategy<Value = (Option<Duration>, Option<Dura
 }
 
 fn route() -> impl Strategy<Value = SniRoute> {
-    let name = "(\\*\\.)?([a-z0-9_-]{1,5}\\.){0,2}[a-z]{1,5}".prop_map(|name| named(&name));
+    let name =
+        "(\\*\\.)?([a-z0-9_]([a-z0-9_-]{0,3}[a-z0-9_])?\\.){0,2}[a-z]{1,5}".prop_map(|name| named(&name));
     let protocol = "[!-~]{1,8}".prop_map(|protocol| protocol.parse::<AlpnProtocol>().unwrap());
     (vec(name, 1..4), vec(protocol, 0..3), pool()).prop_map(|(names, alpn, pool)| SniRoute {
         names,
