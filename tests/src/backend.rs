@@ -16,7 +16,7 @@ use crate::{Behaviour, Digest, End, Hasher, Namespace, Watched};
 pub struct Backend {
     name: String,
     address: SocketAddr,
-    behaviour: Behaviour,
+    behaviour: Arc<Watched<Behaviour>>,
     seen: Arc<Watched<Seen>>,
     server: Option<Server>,
 }
@@ -48,6 +48,7 @@ impl Backend {
     }
 
     fn on(listener: TcpListener, name: &str, address: SocketAddr, behaviour: Behaviour) -> Self {
+        let behaviour = Arc::new(Watched::new(behaviour));
         let mut backend = Self { name: name.into(), address, behaviour, seen: Arc::default(), server: None };
         backend.serve(listener);
         backend
@@ -70,7 +71,8 @@ impl Backend {
 
     fn serve(&mut self, listener: TcpListener) {
         let (stop, stopped) = oneshot::channel();
-        let (name, behaviour, seen) = (self.name.clone(), self.behaviour, Arc::clone(&self.seen));
+        let (name, behaviour) = (self.name.clone(), Arc::clone(&self.behaviour));
+        let seen = Arc::clone(&self.seen);
         let serve = move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
             let accept = accept_all(listener, name, behaviour, seen);
@@ -84,6 +86,11 @@ impl Backend {
         };
         let thread = std::thread::Builder::new().name(format!("backend {}", self.name)).spawn(serve);
         self.server = Some(Server { stop, thread: thread.expect("starting a thread") });
+    }
+
+    /// Does this with connections that it accepts from now on.
+    pub fn behave(&self, behaviour: Behaviour) {
+        self.behaviour.change(|now| *now = behaviour);
     }
 
     /// Its name.
@@ -175,7 +182,7 @@ fn listen(address: SocketAddr, backlog: i32) -> TcpListener {
 async fn accept_all(
     listener: TcpListener,
     name: String,
-    behaviour: Behaviour,
+    behaviour: Arc<Watched<Behaviour>>,
     seen: Arc<Watched<Seen>>,
 ) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -188,6 +195,7 @@ async fn accept_all(
             seen.most_open = seen.most_open.max(seen.open);
         });
         let connection = Connection { received: Hasher::default(), end: None, seen: Arc::clone(&seen) };
+        let behaviour = behaviour.read(|now| *now);
         #[expect(clippy::disallowed_methods, reason = "dropping the runtime ends these tasks")]
         tokio::spawn(serve(behaviour, Arc::clone(&name), stream, connection));
     }

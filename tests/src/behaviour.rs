@@ -1,7 +1,9 @@
 //! What a backend does with a connection.
 
-use std::io;
+use std::str::FromStr;
+use std::{fmt, io};
 
+use anyhow::{Context as _, Error};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
@@ -30,6 +32,17 @@ pub enum Behaviour {
 }
 
 impl Behaviour {
+    const ALL: [Self; 8] = [
+        Self::Tag,
+        Self::Echo,
+        Self::Exchange,
+        Self::CloseFirst,
+        Self::Linger,
+        Self::Stall,
+        Self::Reset,
+        Self::Http,
+    ];
+
     /// Serves one connection to its end; adds what it reads to `received`.
     pub(crate) async fn serve(
         self,
@@ -64,6 +77,22 @@ impl Behaviour {
             }
             Self::Http => http(name, stream, received).await,
         }
+    }
+}
+
+/// Its name, as in an argument of a [`BackendProcess`](crate::BackendProcess).
+impl fmt::Display for Behaviour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+impl FromStr for Behaviour {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        let named = Self::ALL.into_iter().find(|behaviour| behaviour.to_string() == name);
+        named.with_context(|| format!("no behaviour is called {name:?}"))
     }
 }
 

@@ -11,17 +11,19 @@ use tempfile::{NamedTempFile, TempDir};
 
 /// The program that is tested: `SLUICE_BIN`, or the one that was built beside this test.
 pub fn program() -> PathBuf {
-    if let Some(path) = std::env::var_os("SLUICE_BIN") {
-        return path.into();
-    }
+    std::env::var_os("SLUICE_BIN").map_or_else(|| built("sluice"), PathBuf::from)
+}
+
+/// A program of this workspace, built beside this test.
+pub(crate) fn built(name: &str) -> PathBuf {
     // This is target/PROFILE/deps/e2e-HASH.
     let this = std::env::current_exe().expect("a test knows its own path");
     let directory =
         this.parent().and_then(Path::parent).expect("tests are two levels below the target directory");
-    let path = directory.join("sluice");
+    let path = directory.join(name);
     assert!(
         path.exists(),
-        "{} is missing: run `cargo build -p lb-daemon`, or set SLUICE_BIN",
+        "{} is missing: run `cargo build -p lb-daemon -p lb-tests`; for sluice, SLUICE_BIN may name another",
         path.display()
     );
     path

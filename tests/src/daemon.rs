@@ -343,6 +343,10 @@ impl Daemon {
     #[track_caller]
     pub fn wait_for_records(&self, count: usize) -> Vec<AccessRecord> {
         self.wait_for(&format!("{count} access records"), |lines| {
+            // This is asked again for every line.
+            if lines.len() < count {
+                return None;
+            }
             let records: Vec<_> = lines.iter().filter_map(LogLine::access_record).collect();
             (records.len() >= count).then_some(records)
         })

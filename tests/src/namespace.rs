@@ -72,6 +72,19 @@ impl Namespace {
         run(Command::new("ip").args(["-n", &self.name, "-batch", "-"]), commands).map(drop)
     }
 
+    /// How many TCP segments were sent again from inside.
+    pub fn retransmissions(&self) -> u64 {
+        let snmp =
+            self.enter(|| std::fs::read_to_string("/proc/thread-self/net/snmp")).expect("/proc is mounted");
+        // A line of names and then one of values.
+        let mut lines =
+            snmp.lines().filter_map(|line| line.strip_prefix("Tcp:")).map(str::split_ascii_whitespace);
+        let (names, values) = lines.next().zip(lines.next()).expect("there are TCP counters");
+        let (_, value) =
+            names.zip(values).find(|(name, _)| *name == "RetransSegs").expect("it is among them");
+        value.parse().expect("counters are numbers")
+    }
+
     /// Cuts or mends the link `device`.
     pub fn set_link(&self, device: &str, state: LinkState) -> Result<()> {
         let state = match state {
@@ -81,17 +94,23 @@ impl Namespace {
         self.ip(&format!("link set {device} {state}"))
     }
 
-    /// Replaces what happens to TCP packets that come in for `port`.
+    /// Replaces what happens to TCP packets of a server at `port`.
     pub fn filter(&self, port: u16, verdict: Verdict) -> Result<()> {
-        let verdict = match verdict {
-            Verdict::Accept => "accept",
-            Verdict::Drop => "drop",
-            Verdict::Reject => "reject with icmpx admin-prohibited",
+        // What matches, coming in and going out, and what becomes of it.
+        let (arriving, leaving) = match verdict {
+            Verdict::Accept => ("accept", "accept"),
+            Verdict::Drop => ("drop", "accept"),
+            Verdict::Reject => ("reject with icmpx admin-prohibited", "accept"),
+            Verdict::Refuse => ("tcp flags & (syn | ack) == syn reject with tcp reset", "accept"),
+            Verdict::LoseFifth => ("numgen inc mod 5 == 0 drop", "numgen inc mod 5 == 0 drop"),
         };
         let table = "inet fault";
         let rules = format!(
             "table {table}\ndelete table {table}\n\
-             table {table} {{ chain in {{ type filter hook input priority 0; tcp dport {port} {verdict}; }}; }}"
+             table {table} {{\n\
+             chain in {{ type filter hook input priority 0; tcp dport {port} {arriving}; }}\n\
+             chain out {{ type filter hook output priority 0; tcp sport {port} {leaving}; }}\n\
+             }}"
         );
         run(self.command("nft").args(["-f", "-"]), &rules).map(drop)
     }
@@ -114,15 +133,20 @@ pub enum LinkState {
     Down,
 }
 
-/// What happens to packets.
+/// What happens to the packets of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// They pass.
     Accept,
-    /// They vanish.
+    /// Those that arrive vanish.
     Drop,
-    /// They are refused with an ICMP error, as a firewall does.
+    /// Those that arrive are refused with an ICMP error, as a firewall does.
     Reject,
+    /// New connections are reset, as where nobody listens; those that are open are left alone.
+    Refuse,
+    /// Every fifth vanishes in either direction. Not one of five by chance: the last retransmission of a test could be
+    /// unlucky for ever.
+    LoseFifth,
 }
 
 /// Runs `command` with `input` and returns what it printed.

@@ -21,11 +21,20 @@ pub fn cpu_time(pid: Pid) -> Duration {
 
 /// Whether every thread of the process sleeps: it has done all that there was to do.
 pub fn is_idle(pid: Pid) -> bool {
+    every_thread_is(pid, 'S')
+}
+
+/// Whether every thread of the process is stopped by a signal.
+pub fn is_stopped(pid: Pid) -> bool {
+    every_thread_is(pid, 'T')
+}
+
+fn every_thread_is(pid: Pid, state: char) -> bool {
     let tasks = fs::read_dir(format!("/proc/{}/task", pid.as_raw_pid())).expect("the process is ours");
     tasks.flatten().all(|task| {
         // A thread that has just ended does nothing either.
         let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
-        stat.rsplit_once(") ").is_none_or(|(_, after_name)| after_name.starts_with('S'))
+        stat.rsplit_once(") ").is_none_or(|(_, after_name)| after_name.starts_with(state))
     })
 }
 
