@@ -13,6 +13,7 @@ mod content;
 mod demo;
 mod discovery;
 mod drain;
+mod drills;
 mod ends;
 mod examples;
 mod failover;

@@ -24,11 +24,11 @@ fn unix_now() -> f64 {
 }
 
 /// Everything that a scrape says, by name and labels as they are written.
-struct Scrape(BTreeMap<String, f64>);
+pub(crate) struct Scrape(BTreeMap<String, f64>);
 
 impl Scrape {
     #[track_caller]
-    fn of(daemon: &Daemon) -> Self {
+    pub(crate) fn of(daemon: &Daemon) -> Self {
         let text = daemon.metrics();
         let sample = |line: &str| {
             let (series, value) = line.rsplit_once(' ').unwrap();
@@ -40,7 +40,7 @@ impl Scrape {
 
     /// A count or a size, which must be there.
     #[track_caller]
-    fn count(&self, series: &str) -> u64 {
+    pub(crate) fn count(&self, series: &str) -> u64 {
         let value = self.0.get(series).unwrap_or_else(|| panic!("no {series}"));
         assert!(*value >= 0.0 && value.fract() == 0.0, "{series} is {value}");
         format!("{value:.0}").parse().unwrap()
