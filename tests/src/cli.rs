@@ -48,7 +48,10 @@ impl Unprivileged {
         let open = Permissions::from_mode(0o755);
         let directory = tempfile::Builder::new().prefix("sluice-").permissions(open).tempdir();
         let directory = directory.expect("making a temporary directory");
-        std::fs::copy(program(), directory.path().join("sluice")).expect("copying the program");
+        // Not by this process: a child that another test forks meanwhile would have it open for writing, too, and what is
+        // open for writing cannot be run (ETXTBSY).
+        let copied = Command::new("cp").arg(program()).arg(directory.path().join("sluice")).status();
+        assert!(copied.expect("running cp").success(), "copying the program");
         Self { directory }
     }
 
