@@ -1,8 +1,8 @@
 //! One address sends more connections than anybody can serve.
 //!
-//! What Sluice has against that is the listener's `max_connections`, which keeps the flood from everything else, and its
-//! `deny`, which takes an operator. Nothing divides a listener's places among the addresses of its clients: while a flood
-//! holds them all, the others of the same listener wait.
+//! What Sluice has against that: the listener's `max_connections`, which keeps the flood from everything else; its
+//! `max_connections_per_client`, which keeps one address from taking all places of the listener; and its `deny`, which takes
+//! an operator.
 
 use std::net::{SocketAddr, TcpStream};
 
@@ -48,6 +48,43 @@ fn a_flood_is_held_to_the_limit_of_its_listener() {
     for record in of_flooded().filter(|record| record.client.ip() == flooder.ip()) {
         let left = [Termination::ClientReset, Termination::ClientGone];
         assert!(left.contains(&record.reason), "he left: {record:?}");
+    }
+}
+
+/// May be lost: only what one address has beyond its share, which is reset at once. Everybody else of the same listener is
+/// served throughout, and the flooder gets places again when it leaves some.
+#[test]
+fn a_flood_from_one_address_takes_no_more_than_its_share_of_the_listener() {
+    let at = Loopback::new();
+    let backends = steady(at);
+    let limits = format!("max_connections = 200\nmax_connections_per_client = {LIMIT}");
+    let config = Config::new().listener("web", at.port(0), &limits).pool("web", &backends, POOL);
+    let daemon = Daemon::start(config);
+    let traffic = Visitors::local(at).start(THREADS);
+
+    let flooder = Loopback::new();
+    let source = SocketAddr::new(flooder.ip(), 0);
+    // Some notice that they are reset while they still connect.
+    let flood: Vec<_> = (0..FLOOD).filter_map(|_| client::connect_from(source, at.port(0)).ok()).collect();
+    let of_flooder = || {
+        let records = daemon.access_records().into_iter();
+        records.filter(|record| record.client.ip() == flooder.ip()).collect::<Vec<_>>()
+    };
+    eventually(PATIENCE, "all but its share are refused", || of_flooder().len() == FLOOD - LIMIT);
+    for record in of_flooder() {
+        assert_eq!((record.reason, record.tries), (Termination::ClientLimit, 0), "{record:?}");
+    }
+    traffic.wait_for_more();
+    assert_eq!(of_flooder().len(), FLOOD - LIMIT, "its share stays open");
+    flood.into_iter().for_each(client::reset);
+    eventually(PATIENCE, "its places are free", || of_flooder().len() == FLOOD);
+    let again = Visitors::from(flooder, at.port(0)).start(1);
+    again.wait_for_more();
+
+    let visits = [again, traffic].into_iter().flat_map(ClosedLoop::stop);
+    for visit in visits {
+        let client = visit.client;
+        visit.outcome.unwrap_or_else(|error| panic!("{client} lost something: {error:#}"));
     }
 }
 

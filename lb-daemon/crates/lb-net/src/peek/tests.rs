@@ -1,3 +1,5 @@
+//! Peeking at real connections.
+
 use std::convert::Infallible;
 use std::sync::Arc;
 
