@@ -137,10 +137,10 @@ fn what_is_open_is_counted_while_it_is_open() {
     let daemon = Daemon::start(config.pool_of("web", &[b.entry("max_connections = 40")], ""));
     let streams: Vec<_> = (0..3).map(|_| open(at.port(0)).1).collect();
     let content = Content::new(1).take(70_000);
-    for mut stream in &streams {
+    for stream in &streams {
         std::thread::scope(|scope| {
             scope.spawn(|| client::read_bytes(stream, content.len()).unwrap());
-            stream.write_all(&content).unwrap();
+            (&*stream).write_all(&content).unwrap();
         });
     }
     // The name and its newline come first.

@@ -1,6 +1,6 @@
 //! Client sockets that never wait for ever.
 
-use std::io::{self, Read as _};
+use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ fn with_patience(stream: TcpStream) -> io::Result<TcpStream> {
 }
 
 /// Reads a line, byte by byte so that nothing after it is lost, and returns it without its newline.
-pub fn read_line(mut stream: &TcpStream) -> io::Result<String> {
+pub fn read_line(mut stream: impl Read) -> io::Result<String> {
     let mut line = Vec::new();
     loop {
         let mut byte = [0];
@@ -57,14 +57,14 @@ pub fn read_line(mut stream: &TcpStream) -> io::Result<String> {
 }
 
 /// Reads exactly `length` bytes.
-pub fn read_bytes(mut stream: &TcpStream, length: usize) -> io::Result<Vec<u8>> {
+pub fn read_bytes(mut stream: impl Read, length: usize) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; length];
     stream.read_exact(&mut bytes)?;
     Ok(bytes)
 }
 
 /// Reads until the connection ends, and says what came and how it ended.
-pub fn read_to_end(mut stream: &TcpStream) -> (Vec<u8>, End) {
+pub fn read_to_end(mut stream: impl Read) -> (Vec<u8>, End) {
     let mut bytes = Vec::new();
     let end = stream.read_to_end(&mut bytes).as_ref().map_or_else(End::from, |_| End::Closed);
     (bytes, end)

@@ -332,6 +332,15 @@ impl Daemon {
         })
     }
 
+    /// Waits for the access record of the connection that the proxy at `proxy` has passed on with a PROXY header.
+    #[track_caller]
+    pub fn wait_for_record_through(&self, proxy: SocketAddr) -> AccessRecord {
+        self.wait_for(&format!("an access record of a client behind {proxy}"), |lines| {
+            let mut records = lines.iter().rev().filter_map(LogLine::access_record);
+            records.find(|record| record.proxied_by == Some(proxy))
+        })
+    }
+
     /// Asserts that a client was reset without a byte, and returns its access record.
     #[track_caller]
     pub fn record_of_refused(&self, ended: &Ended) -> AccessRecord {
