@@ -11,11 +11,11 @@ use crate::workspace::cargo;
 /// The Debian packages, with what they are for.
 const PACKAGES: [(&str, &str); 12] = [
     ("curl", "tests, lab"),
-    ("haproxy", "bench: peer"),
+    ("haproxy", "tests, bench: peer"),
     ("iproute2", "lab: namespaces and links"),
-    ("libnginx-mod-stream", "bench: peer"),
+    ("libnginx-mod-stream", "tests, bench: peer"),
     ("nftables", "tests: faults"),
-    ("nginx", "bench: peer"),
+    ("nginx", "tests, bench: peer"),
     ("openssl", "tests"),
     ("procps", "tests"),
     ("prometheus", "tests: metrics and alerts"),
