@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use lb_model::{BackendAddress, Bind, BindHost};
-use lb_tests::{Backend, Behaviour, Lab, Launch, Namespace, cli, client};
+use lb_tests::{Backend, Behaviour, Hello, Lab, Launch, Namespace, cli, client};
 use toml::{Table, Value};
 
 /// One way in, and everywhere that it may lead.
@@ -15,6 +15,8 @@ struct Way {
     address: SocketAddr,
     /// Where the client has to come from, if the listener has an allow list.
     source: Option<IpAddr>,
+    /// What the client has to say first.
+    hello: Vec<u8>,
     backends: Vec<SocketAddr>,
 }
 
@@ -42,10 +44,13 @@ fn find_examples(directory: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
+const GOODBYE: &[u8] = b"that is all";
+
 #[track_caller]
 fn serves_on_all_its_listeners(network: &Namespace, file: &Path) {
-    let ways = ways(&effective(file));
-    assert!(!ways.is_empty(), "{} has no listeners", file.display());
+    let config = effective(file);
+    assert!(!table(&config, "listeners").is_empty(), "{} has no listeners", file.display());
+    let ways = ways(&config);
     let needed: BTreeSet<IpAddr> = ways
         .iter()
         .flat_map(|way| way.backends.iter().map(SocketAddr::ip).chain([way.address.ip()]).chain(way.source))
@@ -69,6 +74,7 @@ fn serves_on_all_its_listeners(network: &Namespace, file: &Path) {
                 None => client::connect(way.address),
             })
             .unwrap_or_else(|error| panic!("{}: {}: {error}", file.display(), way.address));
+        (&stream).write_all(&way.hello).unwrap();
         let name = client::read_line(&stream).unwrap_or_else(|error| {
             panic!("{}: {} at {}: {error}", file.display(), way.listener, way.address)
         });
@@ -77,10 +83,13 @@ fn serves_on_all_its_listeners(network: &Namespace, file: &Path) {
             "{name} serves {}",
             way.listener
         );
-        (&stream).write_all(b"!").unwrap();
-        assert_eq!(client::read_bytes(&stream, 1).unwrap(), b"!");
+        (&stream).write_all(GOODBYE).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        // A header of the PROXY protocol may be before it.
+        let (bytes, _) = client::read_to_end(&stream);
+        assert!(bytes.ends_with(&[&way.hello, GOODBYE].concat()), "{}: {bytes:?}", way.listener);
     }
-    assert!(backends.iter().any(|backend| backend.accepted() > 0));
+    assert!(ways.is_empty() || backends.iter().any(|backend| backend.accepted() > 0));
 }
 
 fn effective(file: &Path) -> Table {
@@ -90,28 +99,49 @@ fn effective(file: &Path) -> Table {
     String::from_utf8(output.stdout).unwrap().parse().unwrap()
 }
 
-/// Every listener's addresses; of a port range the first, one in the middle and the last.
+/// Every listener's addresses, and every route there; of a port range the first, one in the middle and the last. Not those
+/// of UDP: what a client says there is a datagram.
 fn ways(config: &Table) -> Vec<Way> {
-    let table = |name: &str| config.get(name).and_then(Value::as_table).unwrap();
     let mut ways = vec![];
-    for (name, listener) in table("listeners") {
-        let pool = table("pools").get(listener.get("pool").unwrap().as_str().unwrap()).unwrap();
+    for (name, listener) in table(config, "listeners") {
+        if text(listener, "protocol") == "udp" {
+            continue;
+        }
         for bind in texts(listener, "bind") {
             let bind: Bind = bind.parse().unwrap();
             let (first, last) = (bind.ports.first(), bind.ports.last());
             for port in BTreeSet::from([first, first.midpoint(last), last]) {
                 for ip in reachable(bind.host) {
-                    ways.push(Way {
+                    ways.extend(pools(listener).into_iter().map(|(hello, pool)| Way {
                         listener: name.clone(),
                         address: SocketAddr::new(ip, port),
                         source: allowed_source(listener, ip),
-                        backends: backend_addresses(pool).map(|b| b.for_listener_port(port)).collect(),
-                    });
+                        hello,
+                        backends:
+                            backend_addresses(config, pool).map(|b| b.for_listener_port(port)).collect(),
+                    }));
                 }
             }
         }
     }
     ways
+}
+
+/// The pools behind a listener, each with what a client has to say first who wants to get there.
+fn pools(listener: &Value) -> Vec<(Vec<u8>, &str)> {
+    let pool = listener.get("pool").map(|pool| pool.as_str().unwrap());
+    if text(listener, "protocol") != "tls" {
+        return vec![(vec![], pool.unwrap())];
+    }
+    let default = pool.map(|pool| (Hello::to("nobody.invalid").bytes(), pool));
+    let routes = listener.get("sni").and_then(Value::as_array).into_iter().flatten();
+    let routed = routes.flat_map(|route| {
+        texts(route, "names").into_iter().map(|name| {
+            let hello = Hello::to(&name.replace('*', "any")).offering(&texts(route, "alpn"));
+            (hello.bytes(), text(route, "pool"))
+        })
+    });
+    routed.chain(default).collect()
 }
 
 /// Addresses at which a client finds the bind: a wildcard is on every address of its families.
@@ -141,9 +171,18 @@ fn allowed_source(listener: &Value, target: IpAddr) -> Option<IpAddr> {
 }
 
 /// Those that have an address; what a DNS name stands for is not in the file.
-fn backend_addresses(pool: &Value) -> impl Iterator<Item = BackendAddress> {
-    let entries = pool.get("backends").and_then(Value::as_array).unwrap();
+fn backend_addresses<'a>(config: &'a Table, pool: &str) -> impl Iterator<Item = BackendAddress> + use<'a> {
+    let entries =
+        table(config, "pools").get(pool).unwrap().get("backends").and_then(Value::as_array).unwrap();
     entries.iter().filter_map(|entry| entry.get("address").unwrap_or(entry).as_str()?.parse().ok())
+}
+
+fn table<'a>(config: &'a Table, name: &str) -> &'a Table {
+    config.get(name).and_then(Value::as_table).unwrap()
+}
+
+fn text<'a>(table: &'a Value, key: &str) -> &'a str {
+    table.get(key).and_then(Value::as_str).unwrap()
 }
 
 fn texts<'a>(table: &'a Value, key: &str) -> Vec<&'a str> {
