@@ -25,7 +25,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 pub(crate) use self::preface::Preface;
-use self::preface::{Expected, Presence, Refusal};
+use self::preface::{Expected, Presence, Refusal, read_client_hello, read_proxy_header};
 use crate::proxy::{AtLimit, Proxy};
 use crate::record::{Common, Record};
 use crate::terms::{LastTerms, Terms};
@@ -191,9 +191,9 @@ impl OnWorker {
             Begin::Relaying(settings) => settings,
             Begin::Reading(expected) => {
                 timer.arm(expected.within);
-                let read = expected.read(&worker, client, record);
+                let read = self.read(expected, client, record);
                 before(timer, read).await.unwrap_or_else(|TooLate| Err(Termination::HeaderTimeout.into()))?;
-                self.chosen(expected, record)?
+                self.chosen(record)?
             }
         };
         let idle_timeout = settings.idle_timeout;
@@ -201,12 +201,26 @@ impl OnWorker {
         Ok((lease, backend, idle_timeout))
     }
 
-    /// Chooses the pool by what was read.
-    fn chosen(&self, expected: Expected, record: &mut Record) -> Result<Settings, Refusal> {
-        let chosen = self.with_terms(|terms| {
-            if expected.proxy_header == Presence::Expected {
-                record.hold(self.admit(terms, record.client.ip())?);
+    /// Reads what comes first. A client that a PROXY header names is let in, or not, before it has said anything itself.
+    async fn read(&self, expected: Expected, stream: &TcpStream, record: &mut Record) -> Result<(), Refusal> {
+        let worker = Rc::clone(&record.worker);
+        if expected.proxy_header == Presence::Expected {
+            read_proxy_header(&worker, stream, record).await?;
+            let client = record.client.ip();
+            // Without the listener there are no terms; that shows when a pool is to be chosen.
+            if let Some(place) = self.with_terms(|terms| self.admit(terms, client)) {
+                record.hold(place?);
             }
+        }
+        if expected.client_hello == Presence::Expected {
+            read_client_hello(&worker, stream, record).await?;
+        }
+        Ok(())
+    }
+
+    /// Chooses the pool by what was read.
+    fn chosen(&self, record: &mut Record) -> Result<Settings, Refusal> {
+        let chosen = self.with_terms(|terms| {
             settings(terms, record.hello()).map_err(|why| Refusal {
                 why: Termination::NoRoute,
                 alert: record.hello().map(|_| match why {

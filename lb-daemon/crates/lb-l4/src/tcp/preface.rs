@@ -71,25 +71,14 @@ impl Expected {
         let any = [proxy_header, client_hello].contains(&Presence::Expected);
         any.then_some(Self { proxy_header, client_hello, within })
     }
-
-    /// Reads it. The record learns who the client is.
-    pub(super) async fn read(
-        self,
-        worker: &Worker,
-        stream: &TcpStream,
-        record: &mut Record,
-    ) -> Result<(), Refusal> {
-        if self.proxy_header == Presence::Expected {
-            read_proxy_header(worker, stream, record).await?;
-        }
-        if self.client_hello == Presence::Expected {
-            read_client_hello(worker, stream, record).await?;
-        }
-        Ok(())
-    }
 }
 
-async fn read_proxy_header(worker: &Worker, stream: &TcpStream, record: &mut Record) -> Result<(), Refusal> {
+/// The record learns who the client is.
+pub(super) async fn read_proxy_header(
+    worker: &Worker,
+    stream: &TcpStream,
+    record: &mut Record,
+) -> Result<(), Refusal> {
     let whole = |bytes: &[u8]| {
         Ok::<_, InvalidHeader>(match proxy_protocol::parse(bytes)? {
             Progress::NeedMore { at_most } => Progress::NeedMore { at_most },
@@ -111,7 +100,12 @@ async fn read_proxy_header(worker: &Worker, stream: &TcpStream, record: &mut Rec
     Ok(())
 }
 
-async fn read_client_hello(worker: &Worker, stream: &TcpStream, record: &mut Record) -> Result<(), Refusal> {
+/// The record learns what the client asks for.
+pub(super) async fn read_client_hello(
+    worker: &Worker,
+    stream: &TcpStream,
+    record: &mut Record,
+) -> Result<(), Refusal> {
     let hello = peek(worker, stream, |bytes| client_hello::parse(bytes, client_hello::DEFAULT_LIMIT)).await;
     match hello {
         Ok((hello, _)) => {
