@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::process::Command;
 
 use lb_model::Termination;
-use lb_tests::{Backend, Behaviour, Config, Content, Daemon, Digest, Hello, Loopback, ProxyHeader, client};
+use lb_tests::{
+    Backend, Behaviour, Config, Content, Daemon, Digest, End, Hello, Loopback, ProxyHeader, client,
+};
 
 use super::{
     TRUSTED, UNTRUSTED, address, behind_proxies, client_number, ended, header_of, line, sent, served,
@@ -145,7 +147,7 @@ fn lists_are_for_the_client_that_the_header_names() {
         (ProxyHeader::local().bytes(), None),
     ] {
         let ended = ended(at.port(0), &header);
-        assert_eq!((ended.bytes, ended.end), (vec![], lb_tests::End::Reset));
+        assert_eq!((ended.bytes, ended.end), (vec![], End::Reset));
         let record = daemon.wait_for_record(client.unwrap_or(ended.client));
         assert_eq!((record.reason, record.tries), (Termination::Denied, 0));
     }
@@ -205,16 +207,52 @@ fn a_header_comes_before_the_hello() {
             assert_eq!((record.pool.as_str(), record.bytes_in), (pool, hello.len() as u64));
         }
     }
-    // Where the header is missing, the hello is no header; where the client is denied, its hello does not help.
+    // Where the header is missing, the hello is no header.
     let hello = Hello::to("a.example").bytes();
     let missing = ended(at.port(0), &hello);
     assert_eq!(daemon.record_of_refused(&missing).reason, Termination::BadHeader);
-    let denied = ended(at.port(0), &[header_of(66).bytes(), hello.clone()].concat());
-    assert!(denied.bytes.is_empty(), "a client that is denied hears nothing");
-    assert_eq!(daemon.wait_for_record(client_number(66).0).reason, Termination::Denied);
     // Who comes without a proxy says hello at once.
     let stream = sent(UNTRUSTED, at.port(0), &hello);
     assert_eq!(client::read_line(&stream).unwrap(), "a");
+}
+
+/// Catches: a list that is looked at once the hello is there, so that who is denied takes a place until then.
+#[test]
+fn who_is_denied_by_its_header_is_reset_before_its_hello() {
+    let at = Loopback::new();
+    let backend = Backend::start("b", at.backend(0), Behaviour::Tag);
+    let daemon = Daemon::start(Config::new().pool("b", [&backend], "").table(&format!(
+        "[listeners.web]\nbind = [\"{}\"]\nprotocol = \"tls\"\naccept_proxy = [\"127.0.0.2\"]\n\
+         deny = [\"192.0.2.66\"]\nheader_timeout = \"60s\"\npool = \"b\"",
+        at.port(0)
+    )));
+    let hello = Hello::to("a.example").bytes();
+    let broken = [22, 3, 1, 0, 0];
+    for rest in [&[][..], hello.split_at(50).0, &hello, &broken] {
+        let ended = ended(at.port(0), &[&header_of(66).bytes(), rest].concat());
+        assert_eq!((ended.bytes, ended.end), (vec![], End::Reset), "who is denied hears nothing");
+        let record = daemon.wait_for_record_through(ended.client);
+        assert_eq!((record.client, record.reason), (client_number(66).0, Termination::Denied));
+    }
+}
+
+#[test]
+fn header_and_hello_have_one_time_limit() {
+    let at = Loopback::new();
+    let backend = Backend::start("b", at.backend(0), Behaviour::Tag);
+    let daemon = Daemon::start(Config::new().pool("b", [&backend], "").table(&format!(
+        "[listeners.web]\nbind = [\"{}\"]\nprotocol = \"tls\"\naccept_proxy = [\"127.0.0.2\"]\n\
+         header_timeout = \"400ms\"\npool = \"b\"",
+        at.port(0)
+    )));
+    let hello = Hello::to("a.example").bytes();
+    for rest in [&[][..], hello.split_at(50).0] {
+        let ended = ended(at.port(0), &[&header_of(1).bytes(), rest].concat());
+        assert_eq!((ended.bytes, ended.end), (vec![], End::Reset));
+        let record = daemon.wait_for_record_through(ended.client);
+        assert_eq!((record.client, record.reason), (client_number(1).0, Termination::HeaderTimeout));
+        assert!(record.duration_us >= 400_000, "{record:?}");
+    }
 }
 
 #[test]

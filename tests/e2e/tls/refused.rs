@@ -37,8 +37,17 @@ fn cases() -> Vec<Case> {
         (with(9, 2), Some(PROTOCOL_VERSION), "version 0x0203"),
         (with(43, 33), Some(DECODE_ERROR), "session id"),
         (with(6, 1), Some(ILLEGAL_PARAMETER), "more than 16384 bytes"),
+        (impossible_name(), Some(ILLEGAL_PARAMETER), "impossible server name"),
         (twice_named(), Some(ILLEGAL_PARAMETER), "two extensions of type 0"),
     ]
+}
+
+/// A hello that asks for a name with an empty label.
+fn impossible_name() -> Vec<u8> {
+    let mut hello = Hello::to("a.example").bytes();
+    let at = hello.windows(9).position(|window| window == b"a.example").unwrap();
+    *hello.get_mut(at).unwrap() = b'.';
+    hello
 }
 
 /// A hello with nothing but two empty extensions of type server_name.

@@ -1,11 +1,16 @@
-//! Reloads while clients say hello: what counts is the configuration of the moment when the hello is whole.
+//! Reloads, and the daemon's end, while clients say hello: what counts is the configuration of the moment when the hello is
+//! whole.
 
 use std::io::Write as _;
 
 use lb_model::Termination;
 use lb_tests::{Config, Daemon, End, Hello, client};
 
-use super::{Site, UNRECOGNIZED_NAME, alert, greeted, open, route, secure, sent, served_by, wait_accepted};
+use rustix::process::Signal;
+
+use super::{
+    PATIENCE, Site, UNRECOGNIZED_NAME, alert, greeted, open, route, secure, sent, served_by, wait_accepted,
+};
 
 #[test]
 fn routes_that_come_between_accept_and_hello_count() {
@@ -79,4 +84,25 @@ fn a_listener_that_changes_its_protocol_serves_who_waits_and_who_comes() {
     assert_eq!(client::read_line(&client::connect(site.address()).unwrap()).unwrap(), "b");
     daemon.reload(&tls);
     assert_eq!(served_by(site.address(), &Hello::to("x.example")), "a");
+}
+
+#[test]
+fn who_says_hello_while_the_daemon_ends_is_served_or_cut_at_its_deadline() {
+    let site = Site::new(&["a"]);
+    let lines = "pool = \"a\"\nheader_timeout = \"60s\"";
+    let mut daemon = Daemon::start(site.config(lines, &[]).global("drain_timeout = \"1s\""));
+    let hello = Hello::to("x.example").bytes();
+    let (first, rest) = hello.split_at(50);
+    let [served, cut] = [(), ()].map(|()| sent(site.address(), first));
+    wait_accepted(&daemon, "secure", 2);
+    daemon.signal(Signal::TERM);
+    daemon.wait_for_log("draining", |line| line.says("draining"));
+    (&served).write_all(rest).unwrap();
+    assert_eq!(greeted(&served, &hello), "a");
+    let client = served.local_addr().unwrap();
+    drop(served);
+    assert_eq!(client::read_to_end(&cut), (vec![], End::Reset));
+    daemon.wait_exit(PATIENCE);
+    assert_eq!(daemon.wait_for_record(client).reason, Termination::Finished);
+    assert_eq!(daemon.wait_for_record(cut.local_addr().unwrap()).reason, Termination::Shutdown);
 }
