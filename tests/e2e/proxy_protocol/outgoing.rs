@@ -6,6 +6,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use lb_model::Termination;
 use lb_tests::{
     Backend, Behaviour, Config, Content, Daemon, Digest, End, Hang, Hello, Loopback, ProxyHeader, client,
+    eventually,
 };
 
 use super::line;
@@ -115,6 +116,43 @@ fn content_behind_the_header_is_intact() {
     assert_eq!((record.reason, record.bytes_in), (Termination::Finished, content.len() as u64));
 }
 
+/// On a socket that is for both families, IPv4 addresses come mapped into IPv6.
+#[test]
+fn a_client_has_the_address_of_its_family_on_any_listener() {
+    let both = Loopback::v6();
+    for bind in [format!("*:{}", both.port()), format!("[::]:{}", both.port())] {
+        let backend = Backend::start("b", Loopback::new().backend(0), Behaviour::Echo);
+        let config = Config::new().listener("web", &bind, "");
+        let _daemon = Daemon::start(config.pool("web", [&backend], "send_proxy = \"v1\""));
+        let v4 = SocketAddr::new(Loopback::new().ip(), both.port());
+        for listener in [Some(both), bind.starts_with('*').then_some(v4)].into_iter().flatten() {
+            let stream = client::connect(listener).unwrap();
+            let (source, destination) = ends(&stream);
+            assert_next(&stream, &line(source, destination));
+        }
+    }
+}
+
+#[test]
+fn the_header_goes_first_to_a_backend_that_was_waited_for() {
+    let at = Loopback::new();
+    let backend = Backend::start("b", at.backend(0), Behaviour::Echo);
+    let config = Config::new().listener("web", at.port(0), "");
+    let entries = [backend.entry("max_connections = 1")];
+    let daemon = Daemon::start(config.pool_of("web", &entries, "send_proxy = \"v1\""));
+    let first = client::connect(at.port(0)).unwrap();
+    let (source, destination) = ends(&first);
+    assert_next(&first, &line(source, destination));
+    let waiting = client::connect(at.port(0)).unwrap();
+    (&waiting).write_all(b"said while waiting").unwrap();
+    let queue = "sluice_pool_queue_length{pool=\"web\"}";
+    eventually(client::PATIENCE, "the client waits", || daemon.metric(queue) == 1.0);
+    drop(first);
+    let (source, destination) = ends(&waiting);
+    assert_next(&waiting, &line(source, destination));
+    assert_next(&waiting, b"said while waiting");
+}
+
 #[test]
 fn the_next_backend_gets_the_same_header() {
     let at = Loopback::new();
@@ -122,7 +160,7 @@ fn the_next_backend_gets_the_same_header() {
     let _hang = Hang::start(at.backend(1));
     let entries = [1, 2].map(|index| format!("\"{}\"", at.backend(index)));
     let entries = [&entries[..], &[backend.entry("")]].concat();
-    let lines = "connect_timeout = \"200ms\"\nconnect_tries = 3\nbalance = \"round_robin\"\n\
+    let lines = "connect_timeout = \"300ms\"\nconnect_tries = 3\nbalance = \"round_robin\"\n\
                  passive_health = { failures = 1000 }\n\
                  send_proxy = { version = \"v2\", tlvs = [\"unique_id\"] }";
     let daemon = Daemon::start(Config::new().listener("web", at.port(0), "").pool_of("web", &entries, lines));

@@ -90,7 +90,7 @@ fn a_listener_that_changes_its_protocol_serves_who_waits_and_who_comes() {
 fn who_says_hello_while_the_daemon_ends_is_served_or_cut_at_its_deadline() {
     let site = Site::new(&["a"]);
     let lines = "pool = \"a\"\nheader_timeout = \"60s\"";
-    let mut daemon = Daemon::start(site.config(lines, &[]).global("drain_timeout = \"1s\""));
+    let mut daemon = Daemon::start(site.config(lines, &[]).global("drain_timeout = \"2s\""));
     let hello = Hello::to("x.example").bytes();
     let (first, rest) = hello.split_at(50);
     let [served, cut] = [(), ()].map(|()| sent(site.address(), first));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lb_model::Termination;
 use lb_tests::client::PATIENCE;
-use lb_tests::{Daemon, End, Hello, client, observe};
+use lb_tests::{Daemon, End, Hello, client, eventually, observe, process};
 
 use super::{Site, count, greeted, open, sent, served_by, wait_accepted};
 
@@ -48,13 +48,13 @@ fn once_the_hello_is_there_idle_timeout_counts() {
     let site = Site::new(&["a"]);
     let lines =
         |header, idle| format!("pool = \"a\"\nheader_timeout = \"{header}\"\nidle_timeout = \"{idle}\"");
-    let daemon = Daemon::start(site.config(&lines("300ms", "60s"), &[]));
+    let daemon = Daemon::start(site.config(&lines("1s", "60s"), &[]));
     let (stream, _) = open(site.address(), &Hello::to("a.example"));
-    observe(Duration::from_millis(600));
+    observe(Duration::from_millis(1500));
     (&stream).write_all(b"still here").unwrap();
     assert_eq!(client::read_bytes(&stream, 10).unwrap(), b"still here");
 
-    daemon.reload(site.config(&lines("60s", "300ms"), &[]));
+    daemon.reload(site.config(&lines("60s", "1s"), &[]));
     let (stream, _) = open(site.address(), &Hello::to("a.example"));
     assert_eq!(client::read_to_end(&stream), (vec![], End::Reset));
     let record = daemon.wait_for_record(stream.local_addr().unwrap());
@@ -130,6 +130,8 @@ fn who_dawdles_hinders_nobody() {
     let hello = Hello::to("a.example").bytes();
     let dawdlers: Vec<_> = (0..200).map(|length| sent(site.address(), hello.split_at(length).0)).collect();
     wait_accepted(&daemon, "secure", dawdlers.len());
+    // Nor does anybody look at them again and again.
+    eventually(PATIENCE, "the daemon sleeps", || process::is_idle(daemon.pid()));
     for _ in 0..20 {
         assert_eq!(served_by(site.address(), &Hello::to("a.example")), "a");
     }
