@@ -1,4 +1,4 @@
-//! Peeking at real connections.
+//! What a real connection shows of its first bytes, and how it hears the last ones.
 
 use std::convert::Infallible;
 use std::sync::Arc;
