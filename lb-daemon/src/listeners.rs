@@ -133,6 +133,9 @@ impl Listeners {
             told(worker.close_udp(unwanted.clone()).await);
         }
         let applied = apply();
+        for worker in &self.workers {
+            told(worker.refresh_udp().await);
+        }
         for listener in &config.listeners {
             let Some(held) = after.get(&listener.name) else { continue };
             held.limit.resize(listener.max_connections.map(Into::into));

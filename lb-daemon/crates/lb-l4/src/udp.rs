@@ -39,6 +39,7 @@ pub(crate) use self::verdict::{BackendError, Ended, FromBackend, FromClient, Ope
 /// backend. Neither is dropped in here: they come out with a verdict.
 pub(crate) struct FlowTable<P, L: Link> {
     settings: Settings,
+    moves: Moves,
     intake: Intake,
     flows: Arena<Flow<P, L>>,
     index: HashMap<FlowKey, Slot, RandomState>,
@@ -70,6 +71,14 @@ pub(crate) struct Settings {
     pub(crate) tries: NonZeroU8,
 }
 
+/// Whether flows leave a backend that no longer [keeps](Link::keeps_flows) them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Moves {
+    Possible,
+    /// There is no other.
+    Impossible,
+}
+
 /// Whether clients may begin flows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Intake {
@@ -95,6 +104,7 @@ impl<P, L: Link> FlowTable<P, L> {
     pub(crate) fn new(settings: Settings, now: Instant, hasher: RandomState) -> Self {
         Self {
             settings,
+            moves: Moves::Possible,
             intake: Intake::Open,
             flows: Arena::default(),
             index: HashMap::with_hasher(hasher),
@@ -172,7 +182,7 @@ impl<P, L: Link> FlowTable<P, L> {
 
     fn route(&mut self, slot: Slot, payload: Payload) -> FromClient<L> {
         let Some((id, flow)) = self.flows.at_mut(slot) else { return FromClient::Drop(DropReason::NoFlow) };
-        match flow.route(payload, self.settings.replies) {
+        match flow.route(payload, self.settings.replies, self.moves) {
             Route::Forward => FromClient::Forward(id),
             Route::Open { former } => FromClient::Open { flow: self.flows.renew(slot), former },
         }
@@ -251,11 +261,18 @@ impl<P, L: Link> FlowTable<P, L> {
     pub(crate) fn change(&mut self, now: Instant, settings: Settings) {
         let sooner = settings.idle_timeout < self.settings.idle_timeout;
         self.settings = settings;
+        self.moves = Moves::Possible;
         if sooner {
             for (slot, flow) in self.flows.iter() {
                 self.deadlines.arm(slot, now, flow.last.checked_add(settings.idle_timeout));
             }
         }
+    }
+
+    /// The listener was removed, and with it those who could serve its flows: each goes on with the backend that it has,
+    /// unless that fails it. Until the next [change](Self::change).
+    pub(crate) fn stay(&mut self) {
+        self.moves = Moves::Impossible;
     }
 
     /// Takes no new flows from now on. Those that there are go on until they end.

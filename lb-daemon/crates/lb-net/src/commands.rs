@@ -101,6 +101,11 @@ impl WorkerCommands {
         self.request(Command::Receive(receiving)).await
     }
 
+    /// Has everybody who serves datagrams look at their settings, which have changed.
+    pub async fn refresh_udp(&self) -> Result<(), WorkerGone> {
+        self.request(Command::RefreshUdp).await
+    }
+
     /// Begins no more flows at these addresses, whose sockets stay open until the flows that there are have ended. Addresses
     /// that the worker does not receive at are left out.
     pub async fn close_udp(&self, addresses: Vec<SocketAddr>) -> Result<(), WorkerGone> {
@@ -141,6 +146,7 @@ pub(crate) enum Command {
     Change(Changing),
     Close(Vec<SocketAddr>),
     Receive(Receiving),
+    RefreshUdp,
     CloseUdp(Vec<SocketAddr>),
     Drain,
     Ping,

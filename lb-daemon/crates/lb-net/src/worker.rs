@@ -236,6 +236,7 @@ impl Ports {
                 self.udp.values().for_each(|service| service.close());
             }
             Command::Receive(receiving) => self.receive(worker, receiving),
+            Command::RefreshUdp => self.udp.values().for_each(|service| service.refresh()),
             Command::CloseUdp(addresses) => {
                 addresses
                     .iter()

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use lb_model::Termination;
 
-use super::{DropReason, Ended, FlowId, Link, OpenFailure, Payload, Traffic};
+use super::{DropReason, Ended, FlowId, Link, Moves, OpenFailure, Payload, Traffic};
 
 /// One flow.
 pub(super) struct Flow<P, L: Link> {
@@ -79,9 +79,10 @@ impl<P, L: Link> Flow<P, L> {
     }
 
     /// Where datagrams of the client go; in one-shot mode so many `replies` are due for each.
-    pub(super) fn route(&mut self, payload: Payload, replies: Option<NonZeroU16>) -> Route<L> {
+    pub(super) fn route(&mut self, payload: Payload, replies: Option<NonZeroU16>, moves: Moves) -> Route<L> {
+        let stays = |link: &L| moves == Moves::Impossible || link.keeps_flows();
         let route = match self.place {
-            Place::Found if self.link.as_ref().is_some_and(Link::keeps_flows) => Route::Forward,
+            Place::Found if self.link.as_ref().is_some_and(stays) => Route::Forward,
             // Whoever is told to open a flow does so before anything else: it is never being opened here.
             Place::Found | Place::Wanted | Place::Opening { .. } => {
                 self.place = Place::Opening { failures: 0 };

@@ -89,6 +89,10 @@ impl Control {
 
     fn set(&self, phase: Phase) {
         self.phase.set(phase);
+        self.wake();
+    }
+
+    fn wake(&self) {
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();
         }
@@ -96,6 +100,10 @@ impl Control {
 }
 
 impl UdpService for Control {
+    fn refresh(&self) {
+        self.wake();
+    }
+
     fn close(&self) {
         if self.phase.get() == Phase::Open {
             self.set(Phase::Closing);

@@ -183,6 +183,9 @@ impl Shell {
         let admission = Rc::clone(&self.listener);
         let view = admission.identity.proxy.runtime.view();
         let terms = Terms::of(&view, admission.identity.proxy.slot(&view));
+        if terms.is_none() {
+            self.flows.stay();
+        }
         let mut routes = std::mem::take(&mut self.routes);
         routes.clear();
         for (place, datagram) in batch.datagrams().enumerate() {

@@ -459,6 +459,22 @@ fn draining_serves_those_who_are_there() {
     assert_eq!(test.send(1), FromClient::Drop(DropReason::Draining));
 }
 
+/// Catches: flows of a removed listener that end because their pool was removed along with it.
+#[test]
+fn a_flow_stays_where_there_is_nobody_to_move_to() {
+    let mut test = Test::new(settings());
+    let (flow, _) = test.opening(1);
+    let removed = link('a');
+    removed.dead.set(true);
+    test.table.opened(test.now, flow, removed).unwrap();
+    test.table.drain();
+    test.table.stay();
+    assert_eq!(test.send(1), FromClient::Forward(flow));
+    let _ = reply(test.answer(flow));
+    test.table.change(test.now, settings());
+    assert_eq!(test.opening(1).1.map(|link| link.backend), Some('a'), "the listener is back");
+}
+
 #[test]
 fn labels_are_unique() {
     let labels: HashSet<_> = DropReason::ALL.map(|reason| reason.to_string()).into();

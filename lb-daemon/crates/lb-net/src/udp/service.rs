@@ -7,6 +7,9 @@ use crate::worker::Worker;
 
 /// A port that is being served on one worker.
 pub trait UdpService {
+    /// Has it look at its settings, which are others: by them flows may end sooner than it would look by itself.
+    fn refresh(&self);
+
     /// Begins no more flows. What there is of flows goes on, and the port stays open until they have ended: answers come from
     /// there, and clients send there.
     fn close(&self);
