@@ -31,3 +31,4 @@ mod service;
 mod settings;
 mod slow_reader;
 mod tls;
+mod udp;

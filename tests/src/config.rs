@@ -24,9 +24,18 @@ impl Config {
     }
 
     /// Adds a listener that binds `bind` (an address, or what else a bind may be), with further `lines`.
-    pub fn listener(mut self, name: &str, bind: impl fmt::Display, lines: &str) -> Self {
+    pub fn listener(self, name: &str, bind: impl fmt::Display, lines: &str) -> Self {
+        self.listener_of("tcp", name, bind, lines)
+    }
+
+    /// The same, of datagrams.
+    pub fn udp_listener(self, name: &str, bind: impl fmt::Display, lines: &str) -> Self {
+        self.listener_of("udp", name, bind, lines)
+    }
+
+    fn listener_of(mut self, protocol: &str, name: &str, bind: impl fmt::Display, lines: &str) -> Self {
         self.tables += &format!(
-            "[listeners.{name}]\nbind = [\"{bind}\"]\nprotocol = \"tcp\"\npool = \"{name}\"\n{lines}\n\n"
+            "[listeners.{name}]\nbind = [\"{bind}\"]\nprotocol = \"{protocol}\"\npool = \"{name}\"\n{lines}\n\n"
         );
         self
     }

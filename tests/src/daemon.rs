@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::cli::Unprivileged;
 use crate::client::Ended;
-use crate::{AccessRecord, Api, End, LogLine, Namespace, Running, Watched, cli, eventually};
+use crate::{AccessRecord, Api, End, LogLine, Namespace, Running, Watched, cli, eventually, process};
 
 /// How long a test waits for something that has to happen, with much room for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -297,6 +297,13 @@ impl Daemon {
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).expect("our child is there until it is waited for");
+    }
+
+    /// Stops it (SIGSTOP), and returns when none of its threads runs any more. SIGCONT has it go on.
+    #[track_caller]
+    pub fn suspend(&self) {
+        self.signal(Signal::STOP);
+        eventually(PATIENCE, "all threads are stopped", || process::is_stopped(self.pid()));
     }
 
     /// Waits until it has ended and all that it logged is here.

@@ -38,6 +38,8 @@ mod secure_server;
 mod service;
 mod tardy;
 mod time;
+mod udp_backend;
+mod udp_client;
 mod watched;
 mod web;
 
@@ -65,6 +67,8 @@ pub use running::Running;
 pub use secure_server::SecureServer;
 pub use tardy::Tardy;
 pub use time::{Deadline, eventually, observe};
+pub use udp_backend::{Received, UdpAnswers, UdpBackend};
+pub use udp_client::{Served, UdpClient};
 pub use watched::Watched;
 pub use web::{Page, WebRequest, WebServer};
 

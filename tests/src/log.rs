@@ -69,6 +69,10 @@ pub struct AccessRecord {
     pub bytes_in: u64,
     /// From the backend to the client.
     pub bytes_out: u64,
+    /// Of a flow of datagrams: those from the client.
+    pub datagrams_in: Option<u64>,
+    /// Of a flow of datagrams: those from the backend.
+    pub datagrams_out: Option<u64>,
     /// Microseconds from accept to the end.
     pub duration_us: u64,
     /// Backends that were tried.
@@ -95,6 +99,8 @@ impl AccessRecord {
             backend: text("backend").ok().map(Into::into),
             bytes_in: number("bytes_in")?,
             bytes_out: number("bytes_out")?,
+            datagrams_in: number("datagrams_in").ok(),
+            datagrams_out: number("datagrams_out").ok(),
             duration_us: number("duration_us")?,
             tries: number("tries")?,
             reason: Termination::ALL.into_iter().find(|r| r.label() == reason).ok_or("known reason")?,

@@ -9,7 +9,8 @@ use crate::step::{command_line, step};
 use crate::workspace::cargo;
 
 /// The Debian packages, with what they are for.
-const PACKAGES: [(&str, &str); 12] = [
+const PACKAGES: [(&str, &str); 13] = [
+    ("bind9-dnsutils", "tests: dig"),
     ("curl", "tests, lab"),
     ("haproxy", "tests, bench: peer"),
     ("iproute2", "lab: namespaces and links"),
