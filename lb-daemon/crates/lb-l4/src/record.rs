@@ -92,6 +92,14 @@ impl Record {
         self.common = Rc::clone(common);
     }
 
+    /// The backend has been told: a header may take kilobytes, and the connection may last for days.
+    pub(crate) fn forget_header(&mut self) {
+        let preface = self.details.as_mut().and_then(|details| details.preface.as_mut());
+        if let Some(proxied) = preface.and_then(|preface| preface.proxied.as_mut()) {
+            proxied.header = Box::default();
+        }
+    }
+
     /// The ClientHello that it began with, if that was read.
     pub(crate) fn hello(&self) -> Option<&ClientHello> {
         self.details.as_ref()?.preface.as_ref()?.hello.as_ref()

@@ -75,6 +75,8 @@ impl Service for OnWorker {
             let pool = match &begin {
                 Ok((Begin::Relaying(settings), _)) => Some(&settings.pool),
                 Ok((Begin::Reading(_), _)) => None,
+                // A client of TLS has not said yet whom it wants.
+                Err(_) if terms.listener.protocol == lb_model::Protocol::Tls => None,
                 Err(_) => terms.pool(None).ok(),
             };
             let common = self.common(pool);
@@ -198,6 +200,7 @@ impl OnWorker {
         };
         let idle_timeout = settings.idle_timeout;
         let (lease, backend) = self.establish(settings, record, timer).await?;
+        record.forget_header();
         Ok((lease, backend, idle_timeout))
     }
 

@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, ipproto, socket_with};
 use socket2::Socket;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -101,10 +101,11 @@ fn send_first(stream: TcpStream, first: &[u8]) -> Result<TcpStream, ConnectError
     }
     // What the client says next must not wait until this is acknowledged.
     stream.set_nodelay(true).map_err(ConnectError::LocalResources)?;
-    match stream.try_write(first) {
+    // Not through tokio, which may not know yet that there is room.
+    match rustix::net::send(&stream, first, SendFlags::NOSIGNAL) {
         Ok(sent) if sent == first.len() => Ok(stream),
         Ok(_) => Err(ConnectError::LocalResources(io::ErrorKind::WouldBlock.into())),
-        Err(error) => Err(ConnectError::Refused(error)),
+        Err(error) => Err(blame(error)),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::Shutdown;
 
-use rustix::net::RecvFlags;
+use rustix::net::{RecvFlags, SendFlags};
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -82,7 +82,8 @@ pub fn discard(stream: &TcpStream, length: usize) -> io::Result<()> {
 /// Tells the peer why its connection ends, and closes it so that the peer hears that: what it has sent and nobody reads
 /// would make the kernel reset the connection, and the last words would be lost. Takes as long as the peer does.
 pub async fn close_with(stream: &TcpStream, last_words: &[u8]) -> io::Result<()> {
-    stream.try_write(last_words)?;
+    // Not through tokio, which may not know yet that there is room.
+    rustix::net::send(stream, last_words, SendFlags::NOSIGNAL)?;
     SockRef::from(stream).shutdown(Shutdown::Write)?;
     loop {
         stream.readable().await?;
