@@ -186,11 +186,12 @@ impl BackendState {
         Some((fault, self.passive().until(now)))
     }
 
-    /// The time that it takes to accept a connection and then to answer, as it was lately; `None` before the first.
+    /// The time that it takes to accept a connection and then to answer, as it was lately; `None` before the first. Nobody
+    /// accepts a flow of datagrams: there the answer is all.
     pub fn response_time(&self, now: Instant) -> Option<Duration> {
         let response = self.response();
-        let (connect, answer) = (response.connect.value(now), response.answer.value(now));
-        connect.map(|connect| connect + answer.unwrap_or_default())
+        let parts = [response.connect.value(now), response.answer.value(now)];
+        parts.into_iter().flatten().reduce(|connect, answer| connect + answer)
     }
 
     fn response(&self) -> MutexGuard<'_, Response> {

@@ -339,7 +339,7 @@ impl Runtime {
 /// Makes what a view says known to those who hold only backends, and gives free places to those who wait.
 fn settle(view: &View, now: Instant) {
     for pool in &view.pools {
-        pool.mark_eligible();
+        pool.mark_eligible(now);
         pool.backend_views().for_each(|view| view.backend.state.note_standing(view.standing, now));
         pool.serve_queue();
     }

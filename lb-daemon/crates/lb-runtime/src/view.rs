@@ -271,11 +271,13 @@ impl PoolView {
     }
 
     /// Makes what the view says of each backend known to those who hold only the backend.
-    pub(crate) fn mark_eligible(&self) {
+    pub(crate) fn mark_eligible(&self, now: Instant) {
         for view in self.backend_views() {
             let (backend, eligible) = (view.backend, view.takes());
             backend.state.set_eligible(eligible);
-            let failed = matches!(view.standing, Standing::Unhealthy | Standing::BackingOff);
+            // Not by its standing: one that drains, or has weight 0, may have failed besides.
+            let failed =
+                backend.state.health() == Health::Unhealthy || backend.state.passive().backing_off(now);
             backend.state.set_keeps_flows(eligible || !failed);
             if self.membership.panic {
                 backend.state.end_trial();

@@ -605,6 +605,44 @@ async fn flows_stay_with_a_backend_until_it_fails_or_is_removed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_backend_that_drains_or_has_no_weight_keeps_its_flows_only_while_it_works() {
+    let runtime = start(config(&[(1, None), (1, None), (0, None)]));
+    set(&runtime, "p/b1", OverrideChange::Drain).unwrap();
+    let keep =
+        || pool(&runtime).backends().map(|(backend, _)| backend.state.keeps_flows()).collect::<Vec<_>>();
+    assert_eq!(keep(), [true; 3]);
+    for backend in ["b1", "b2"] {
+        judge(&runtime, backend, Health::Unhealthy);
+    }
+    assert_eq!(keep(), [true, false, false]);
+    for backend in ["b1", "b2"] {
+        judge(&runtime, backend, Health::Healthy);
+    }
+    assert_eq!(keep(), [true; 3]);
+
+    let drained = Arc::clone(pool(&runtime).backends().nth(1).unwrap().0);
+    runtime.connect_failed(&drained, &refused(), now());
+    runtime.refresh(&mut runtime.control(), now());
+    assert_eq!(keep(), [true, false, true]);
+    tokio::time::sleep(BACKOFF).await;
+    runtime.refresh(&mut runtime.control(), now());
+    assert_eq!(keep(), [true; 3]);
+}
+
+#[tokio::test]
+async fn how_soon_they_answer_is_all_that_tells_backends_of_flows_apart() {
+    let mut config = config(&[(1, None), (1, None)]);
+    config.pools[0].balance = Algorithm::LeastResponseTime;
+    let runtime = start(config);
+    let pool = pool(&runtime);
+    let [slow, fast] = [0, 1].map(|place| pool.backends().nth(place).unwrap().0);
+    assert_eq!(slow.state.response_time(now()), None);
+    slow.observe_answer(Duration::from_secs(2), now);
+    fast.observe_answer(Duration::from_millis(2), now);
+    assert_eq!(turns(&runtime, 4), ["b1"; 4]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_would_be_refused_tries_those_that_back_off() {
     let runtime = start(config(&[(1, None), (1, None), (1, None)]));
     let target = OverrideTarget { pool: "p".parse().unwrap(), backend: Some("b2".parse().unwrap()) };
