@@ -253,7 +253,7 @@ impl<P, L: Link> FlowTable<P, L> {
     }
 
     /// When to [`expire`](Self::expire) next. Idle flows end at most [`GRAIN`](Deadlines::GRAIN) too late then.
-    pub(crate) fn wake_at(&self) -> Option<Instant> {
+    pub(crate) fn wake_at(&mut self) -> Option<Instant> {
         self.deadlines.next()
     }
 
