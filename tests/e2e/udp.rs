@@ -71,7 +71,7 @@ impl Site {
 
     /// The backend, where there is one.
     fn backend(&self) -> &UdpBackend {
-        &self.backends[0]
+        self.backends.first().expect("this site has a backend")
     }
 
     #[track_caller]

@@ -10,9 +10,12 @@ use super::{LONG, PATIENCE, Site, ask_all, ask_until_answered, shares, wait_for_
 const FOR_LONG: &str =
     "passive_health = { backoff = \"10m\", max_backoff = \"10m\" }\nbalance = \"round_robin\"";
 
-/// Clients of each backend, with who serves them.
+/// Clients, each with who serves it.
+type ServedClients = Vec<(UdpClient, Served)>;
+
+/// Those of each backend.
 #[track_caller]
-fn on_both(site: &Site) -> (Vec<(UdpClient, Served)>, Vec<(UdpClient, Served)>) {
+fn on_both(site: &Site) -> (ServedClients, ServedClients) {
     let clients = site.clients(20);
     let served = ask_all(&clients);
     let on_both = clients.into_iter().zip(served).partition(|(_, served)| served.backend == "a");
