@@ -255,7 +255,8 @@ impl Listeners {
         runtime: &Arc<Runtime>,
     ) {
         for (address, sockets) in sockets {
-            let proxy = UdpProxy::new(held.proxy(name, runtime), self.limits(held));
+            let sockets: Vec<_> = sockets.into_iter().map(|socket| Arc::new(socket.into())).collect();
+            let proxy = UdpProxy::new(held.proxy(name, runtime), self.limits(held), sockets.clone());
             let service: Arc<dyn MakeUdpService> = Arc::new(proxy.clone());
             self.udp_addresses().add(address, name.clone(), proxy);
             for (worker, socket) in self.workers.iter().zip(sockets) {

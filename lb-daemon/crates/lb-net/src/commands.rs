@@ -1,6 +1,7 @@
 //! What the rest of the process asks of a worker.
 
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,7 +43,7 @@ pub struct Receiving {
     /// The listener's name, for the log.
     pub listener: String,
     /// This worker's sockets, of [`bind_udp_all`](crate::bind_udp_all).
-    pub sockets: Vec<UdpSocket>,
+    pub sockets: Vec<Arc<OwnedFd>>,
     /// Who serves them.
     pub service: Arc<dyn MakeUdpService>,
 }

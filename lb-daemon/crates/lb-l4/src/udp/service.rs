@@ -1,6 +1,7 @@
 //! A UDP listener's service, as workers know it.
 
 use std::cell::{Cell, RefCell};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
@@ -13,7 +14,14 @@ use crate::proxy::Proxy;
 
 /// Serves the datagrams of one address on every worker. Clones are the same.
 #[derive(Debug, Clone)]
-pub struct UdpProxy(Arc<ArcSwap<Identity>>);
+pub struct UdpProxy(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    identity: ArcSwap<Identity>,
+    /// Of all workers: a worker that is done keeps its own open until all are, because the others' flows would lose their way.
+    _sockets: Vec<Arc<OwnedFd>>,
+}
 
 /// Which listener the address belongs to, and its limits and the process's.
 #[derive(Debug)]
@@ -23,24 +31,25 @@ pub(super) struct Identity {
 }
 
 impl UdpProxy {
-    /// For an address of a listener, with limits of the listener and of the process.
-    pub fn new(proxy: Proxy, limits: [Limit; 2]) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(Identity { proxy, limits })))
+    /// For an address of a listener, which has a socket for each worker; with limits of the listener and of the process.
+    pub fn new(proxy: Proxy, limits: [Limit; 2], sockets: Vec<Arc<OwnedFd>>) -> Self {
+        let identity = ArcSwap::from_pointee(Identity { proxy, limits });
+        Self(Arc::new(Shared { identity, _sockets: sockets }))
     }
 
     /// Serves the address as another listener's from now on, on all workers. Flows stay, and go on to count as the former
     /// one's.
     pub fn hand_over(&self, proxy: Proxy, limits: [Limit; 2]) {
-        self.0.store(Arc::new(Identity { proxy, limits }));
+        self.0.identity.store(Arc::new(Identity { proxy, limits }));
     }
 
     pub(super) fn identity(&self) -> Arc<Identity> {
-        self.0.load_full()
+        self.0.identity.load_full()
     }
 
     /// Whether `known` is still the identity.
     pub(super) fn is(&self, known: &Arc<Identity>) -> bool {
-        Arc::ptr_eq(&self.0.load(), known)
+        Arc::ptr_eq(&self.0.identity.load(), known)
     }
 }
 

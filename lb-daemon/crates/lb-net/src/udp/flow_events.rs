@@ -3,6 +3,7 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
@@ -16,7 +17,7 @@ use super::{UdpFlow, sys};
 /// send.
 #[derive(Debug)]
 pub struct UdpFlowEvents {
-    epoll: AsyncFd<OwnedFd>,
+    epoll: AsyncFd<Arc<OwnedFd>>,
 }
 
 impl UdpFlowEvents {
@@ -25,7 +26,7 @@ impl UdpFlowEvents {
 
     /// Watches nothing yet. For the runtime of this thread.
     pub fn new() -> io::Result<Self> {
-        Ok(Self { epoll: sys::watch_readable(epoll::create(CreateFlags::CLOEXEC)?)? })
+        Ok(Self { epoll: sys::watch_readable(Arc::new(epoll::create(CreateFlags::CLOEXEC)?))? })
     }
 
     /// Watches a flow, until it is dropped. An id that was told of shortly before that may still come.

@@ -2,8 +2,9 @@
 
 use std::cell::Cell;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::unix::AsyncFd;
@@ -17,7 +18,7 @@ use super::{Datagram, sys};
 /// One worker's socket of a UDP listener.
 #[derive(Debug)]
 pub struct UdpPort {
-    socket: AsyncFd<OwnedFd>,
+    socket: AsyncFd<Arc<OwnedFd>>,
     bound: SocketAddr,
     window: Window,
     pub(super) largest_together: Cell<u16>,
@@ -25,9 +26,12 @@ pub struct UdpPort {
 
 impl UdpPort {
     /// A socket of [`bind_udp_all`](crate::bind_udp_all), served by the runtime of this thread.
-    pub fn new(socket: UdpSocket) -> io::Result<Self> {
-        let bound = socket.local_addr()?;
-        let socket = sys::watch_readable(socket.into())?;
+    ///
+    /// Of those of one address, none is to be closed before all are done: when one goes, the kernel sends datagrams of
+    /// clients that the others know to wherever chance has it.
+    pub fn new(socket: Arc<OwnedFd>) -> io::Result<Self> {
+        let bound = rustix::net::getsockname(&socket)?.try_into()?;
+        let socket = sys::watch_readable(socket)?;
         Ok(Self { socket, bound, window: Window::new(4), largest_together: Cell::new(u16::MAX) })
     }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use libc::{c_int, c_uint, iovec, mmsghdr};
 use rustix::io::Errno;
@@ -119,10 +120,10 @@ pub(super) fn set_option(
 }
 
 /// Registers a descriptor with this thread's runtime, which says when it is readable.
-pub(super) fn watch_readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+pub(super) fn watch_readable(fd: Arc<OwnedFd>) -> io::Result<AsyncFd<Arc<OwnedFd>>> {
     #[expect(unsafe_code, reason = "tokio's own sockets receive one datagram at a time")]
-    // SAFETY: the `OwnedFd` owns its descriptor and is itself owned by the `AsyncFd` until that is dropped; its
-    // `as_raw_fd` returns that one descriptor every time.
+    // SAFETY: the `OwnedFd` owns its descriptor and is itself kept by the `AsyncFd` until that is dropped, whoever else has
+    // it; its `as_raw_fd` returns that one descriptor every time.
     let watched = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
     watched.map_err(io::Error::from)
 }

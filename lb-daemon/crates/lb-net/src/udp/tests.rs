@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -38,7 +39,7 @@ fn accept_from(backend: &UdpSocket, flow: &UdpFlow) {
 fn port(ip: IpAddr, coalescing: Coalescing) -> UdpPort {
     let options = UdpOptions { receive_buffer: 4 << 20, coalescing };
     let mut sets = bind_udp_all(&[(ip, 0).into()], options, 1).unwrap();
-    UdpPort::new(sets.remove(0).remove(0)).unwrap()
+    UdpPort::new(Arc::new(sets.remove(0).remove(0).into())).unwrap()
 }
 
 async fn soon<T>(what: impl Future<Output = T>) -> T {
