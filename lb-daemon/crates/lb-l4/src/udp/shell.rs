@@ -89,9 +89,12 @@ impl Future for Shell {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        /// Turns before others of the worker have theirs: some hundred datagrams each at most.
+        const TURNS: usize = 4;
+
         let shell = self.get_mut();
-        // Turn by turn, so that neither side keeps the other waiting; tokio ends it if it goes on for too long.
-        loop {
+        // Turn by turn, so that neither side keeps the other waiting.
+        for _ in 0..TURNS {
             let now = clock::now();
             shell.refresh(now);
             match shell.control.phase(cx.waker()) {
@@ -109,6 +112,8 @@ impl Future for Shell {
                 return Poll::Pending;
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
