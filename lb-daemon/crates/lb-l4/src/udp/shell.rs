@@ -100,7 +100,10 @@ impl Future for Shell {
             match shell.control.phase(cx.waker()) {
                 Phase::Open => {}
                 Phase::Closing => shell.flows.drain(),
-                Phase::Over => shell.end_all(),
+                Phase::Over => {
+                    shell.end_all();
+                    return Poll::Ready(());
+                }
             }
             let from_clients = shell.serve_clients(cx, now);
             let from_backends = shell.serve_backends(cx, now);
