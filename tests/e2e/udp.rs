@@ -71,7 +71,7 @@ impl Site {
 
     /// The backend, where there is one.
     fn backend(&self) -> &UdpBackend {
-        self.backends.first().expect("this site has a backend")
+        self.backends.first().expect("there is one")
     }
 
     #[track_caller]

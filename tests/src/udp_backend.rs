@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::service::Service;
-use crate::{Config, Watched, udp_client};
+use crate::{Config, UdpClient, Watched, udp_client};
 
 /// A UDP server that remembers what it received. It stops with this value.
 #[derive(Debug)]
@@ -62,8 +62,12 @@ impl UdpBackend {
     }
 
     /// Closes its socket, so that the kernel refuses what is sent there.
+    #[track_caller]
     pub fn stop(&mut self) {
-        self.running = None;
+        if self.running.take().is_some() {
+            // A child that another test has just forked may have it open for an instant.
+            UdpClient::new(self.address).wait_refused();
+        }
     }
 
     /// Starts it again after [`Self::stop`]. It remembers what it received before.

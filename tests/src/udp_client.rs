@@ -46,6 +46,12 @@ impl UdpClient {
         connect().unwrap_or_else(|error| panic!("from {source} to {address}: {error}"))
     }
 
+    /// Sends to another address from now on, from the same port.
+    #[track_caller]
+    pub fn turn_to(&self, address: SocketAddr) {
+        self.socket.connect(address).unwrap_or_else(|error| panic!("to {address}: {error}"));
+    }
+
     /// Its own address.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -66,7 +72,13 @@ impl UdpClient {
 
     fn try_receive(&self) -> io::Result<Vec<u8>> {
         let mut buffer = vec![0; 64 * 1024];
-        let length = self.socket.recv(&mut buffer)?;
+        // A receive that may time out is not begun again by the kernel when a child of this process has ended.
+        let length = loop {
+            match self.socket.recv(&mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => break result?,
+            }
+        };
         buffer.truncate(length);
         Ok(buffer)
     }

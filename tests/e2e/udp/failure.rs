@@ -10,18 +10,18 @@ use super::{LONG, PATIENCE, Site, ask_all, ask_until_answered, shares, wait_for_
 const FOR_LONG: &str =
     "passive_health = { backoff = \"10m\", max_backoff = \"10m\" }\nbalance = \"round_robin\"";
 
-/// Clients, each with who serves it.
-type ServedClients = Vec<(UdpClient, Served)>;
+/// Clients, with who serves them.
+type Clients = Vec<(UdpClient, Served)>;
 
-/// Those of each backend.
+/// Clients of each backend.
 #[track_caller]
-fn on_both(site: &Site) -> (ServedClients, ServedClients) {
+fn on_both(site: &Site) -> (Clients, Clients) {
     let clients = site.clients(20);
     let served = ask_all(&clients);
-    let on_both = clients.into_iter().zip(served).partition(|(_, served)| served.backend == "a");
-    let (a, b): &(Vec<_>, Vec<_>) = &on_both;
+    let (a, b): (Clients, Clients) =
+        clients.into_iter().zip(served).partition(|(_, served)| served.backend == "a");
     assert!(a.len() >= 3 && b.len() >= 3, "20 are spread: {} and {}", a.len(), b.len());
-    on_both
+    (a, b)
 }
 
 /// Catches: flows that stay with a backend that is gone, or are moved although theirs is well.
@@ -208,10 +208,9 @@ fn a_silent_backend_is_no_failure() {
     let backend = UdpBackend::answering(UdpAnswers::None, "a", at.backend(0));
     let config = Config::new().udp_listener("log", at.port(0), "idle_timeout = \"100ms\"");
     let daemon = Daemon::start(config.udp_pool("log", [&backend], ""));
-    for count in 1..=20 {
-        UdpClient::new(at.port(0)).send(b"a line");
-        backend.wait_received(count);
-    }
+    let clients: Vec<_> = (0..20).map(|_| UdpClient::new(at.port(0))).collect();
+    clients.iter().for_each(|client| client.send(b"a line"));
+    backend.wait_received(20);
     let records = daemon.wait_for_records(20);
     assert!(records.iter().all(|record| record.reason == Termination::IdleTimeout));
     assert_eq!(daemon.backend("log", "a").state, BackendState::Active);

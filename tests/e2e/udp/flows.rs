@@ -147,9 +147,10 @@ fn each_address_and_port_that_a_client_sends_to_is_another_flow() {
     let daemon = Daemon::start(Config::new().table(&listener).udp_pool("dns", [&backend], ""));
     let locals = [at.port(0), at.port(1), at.port(2), at.port(3), at.port(4), beside.port(7)];
     let source = Loopback::new().port(0);
+    let client = UdpClient::from(source, locals[0]);
     let mut ports = BTreeSet::new();
     for local in locals {
-        let client = UdpClient::from(source, local);
+        client.turn_to(local);
         let served = client.ask(b"who?");
         assert_eq!(client.ask(b"and now?"), served);
         ports.insert(served.port);

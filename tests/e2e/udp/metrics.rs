@@ -21,7 +21,7 @@ fn counters_are_the_truth() {
     const CLIENTS: u64 = 10;
 
     let site = Site::answering(UdpAnswers::Echo, ["a"], &format!("{LONG}\nmax_connections = 10"), "");
-    let clients = (0..CLIENTS).map(|_| site.client()).collect::<Vec<_>>();
+    let clients = site.clients(10);
     // 0, 1, … 9 bytes: 45 from each.
     for size in 0..10 {
         for client in &clients {

@@ -64,6 +64,32 @@ fn what_was_asked_is_answered_before_the_daemon_ends() {
     UdpClient::new(site.at.port(0)).wait_refused();
 }
 
+/// Catches: a worker that is done and closes its socket. The kernel then sends what clients of the others say to another
+/// worker, who does not know them.
+#[test]
+fn flows_of_one_worker_go_on_when_another_is_done() {
+    // Few clients, so that some workers have none and are done at once, and others one after the other.
+    for _ in 0..6 {
+        let mut site = Site::start("10m", ONE_SHOT);
+        let clients: Vec<_> = (0..6).map(|_| UdpClient::new(site.at.port(0))).collect();
+        for (count, client) in (1..).zip(&clients) {
+            client.send(b"question");
+            site.backend.wait_received(count);
+        }
+        let flows = site.backend.received();
+        site.drain();
+        for ((count, client), flow) in (7..).zip(&clients).zip(&flows) {
+            client.send(b"another");
+            let received = site.backend.wait_received(count);
+            assert_eq!(received[count - 1].from, flow.from, "it is the same flow");
+            (0..2).for_each(|_| site.backend.send(flow.from, b"answer"));
+            (0..2).for_each(|_| assert_eq!(client.receive(), b"answer"));
+            site.daemon.wait_for_record(client.address());
+        }
+        assert!(site.daemon.wait_exit(SOON).success(), "{}", site.daemon.log_text());
+    }
+}
+
 #[test]
 fn a_daemon_that_drains_begins_no_flows() {
     let site = Site::start("10m", ONE_SHOT);
