@@ -216,6 +216,28 @@ fn a_header_comes_before_the_hello() {
     assert_eq!(client::read_line(&stream).unwrap(), "a");
 }
 
+/// Catches: places that are counted by the proxy's address, or not given back.
+#[test]
+fn places_are_counted_by_the_client_that_the_header_names() {
+    let at = Loopback::new();
+    let backend = Backend::start("b", at.backend(0), Behaviour::Tag);
+    let daemon = Daemon::start(served(at, &backend, "max_connections_per_client = 1"));
+    let connect = |number| sent(TRUSTED, at.port(0), &header_of(number).bytes());
+    for _ in 0..3 {
+        let [one, two] = [1, 2].map(connect);
+        assert_eq!([&one, &two].map(|stream| client::read_line(stream).unwrap()), ["b", "b"]);
+        let third = ended(at.port(0), &header_of(1).bytes());
+        assert_eq!((third.bytes, third.end), (vec![], End::Reset));
+        let record = daemon.wait_for_record_through(third.client);
+        assert_eq!((record.client, record.reason), (client_number(1).0, Termination::ClientLimit));
+        let proxies = [&one, &two].map(|stream| stream.local_addr().unwrap());
+        drop((one, two));
+        for proxy in proxies {
+            assert_eq!(daemon.wait_for_record_through(proxy).reason, Termination::Finished);
+        }
+    }
+}
+
 /// Catches: a list that is looked at once the hello is there, so that who is denied takes a place until then.
 #[test]
 fn who_is_denied_by_its_header_is_reset_before_its_hello() {

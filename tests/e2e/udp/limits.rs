@@ -1,5 +1,7 @@
 //! Limits and access lists: who is over is dropped and counted, and whoever has a flow keeps it.
 
+use std::net::SocketAddr;
+
 use lb_model::Termination;
 use lb_tests::{Config, Daemon, Loopback, UdpAnswers, UdpBackend, UdpClient};
 
@@ -22,6 +24,21 @@ fn a_full_listener_sheds_new_flows_and_keeps_those_that_it_has() {
     wait_for_metric(&site.daemon, TOTAL, 8);
     assert!(site.backend().received().iter().all(|received| received.payload != b"me too"));
     assert!(site.daemon.access_records().is_empty(), "what was shed was no flow");
+}
+
+#[test]
+fn one_client_has_no_more_than_its_share_of_the_flows() {
+    let site = Site::start(["a"], &format!("{LONG}\nmax_connections_per_client = 3"), "");
+    let source = Loopback::new();
+    let from = || UdpClient::from(SocketAddr::new(source.ip(), 0), site.listen());
+    let clients: Vec<_> = (0..3).map(|_| from()).collect();
+    ask_all(&clients);
+    let late = from();
+    late.send(b"me too");
+    site.wait_for_dropped("client_limit", 1);
+    ask_all(&site.clients(3));
+    ask_all(&clients);
+    site.wait_for_flows(6);
 }
 
 #[test]

@@ -149,6 +149,8 @@ impl RelayObserver for Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
+        // Before it is told: whoever learns that the connection is over may use the place.
+        drop(self.details.as_mut().and_then(|details| details.place.take()));
         let cut_off = if self.worker.is_cut() { Termination::Shutdown } else { Termination::Internal };
         let reason = self.termination.unwrap_or(cut_off);
         let duration = clock::now().saturating_duration_since(self.accepted);
