@@ -62,8 +62,8 @@ struct Admission {
 struct Admitted {
     /// Whose it is: the port may have gone on to another listener since.
     identity: Arc<Identity>,
-    _permits: [Permit; 2],
-    _place: Option<ClientPlace>,
+    permits: [Permit; 2],
+    place: Option<ClientPlace>,
 }
 
 /// The way to a flow's backend.
@@ -481,7 +481,11 @@ impl Shell {
     }
 
     fn ended(&self, ended: Ended<Admitted, Way>) {
-        let proxy = &ended.permit.identity.proxy;
+        // Before it is told: whoever learns that the flow is over may use its places.
+        let backend = ended.link.map(|way| way.backend());
+        let Admitted { identity, permits, place } = ended.permit;
+        drop((permits, place));
+        let proxy = &identity.proxy;
         let sheet = proxy.metrics.of(self.worker.index);
         sheet.ended(ended.reason).add(1);
         sheet.duration.observe(ended.lasted);
@@ -489,7 +493,7 @@ impl Shell {
             listener: &proxy.name,
             client: ended.client,
             local: ended.local,
-            backend: ended.link.as_ref().map(|way| &**way.lease.backend()),
+            backend: backend.as_deref(),
             tries: ended.tries,
             from_client: ended.from_client,
             from_backend: ended.from_backend,
@@ -517,11 +521,7 @@ impl Admission {
         let [of_listener, of_process] = &self.limits;
         let permits = of_listener.try_acquire().zip(of_process.try_acquire());
         let (of_listener, of_process) = permits.ok_or(DropReason::NewFlowShed)?;
-        Ok(Admitted {
-            identity: Arc::clone(&self.identity),
-            _permits: [of_listener, of_process],
-            _place: place,
-        })
+        Ok(Admitted { identity: Arc::clone(&self.identity), permits: [of_listener, of_process], place })
     }
 }
 
