@@ -1,6 +1,6 @@
 //! Backends that fail, leave or are taken out: flows go on elsewhere, or stay, as an operator would want it.
 
-use lb_admin::BackendState;
+use lb_admin::{BackendState, HealthStatus};
 use lb_model::Termination;
 use lb_tests::{Config, Daemon, Loopback, Served, UdpAnswers, UdpBackend, UdpClient, cli, eventually};
 
@@ -155,6 +155,22 @@ fn flows_leave_a_backend_that_health_checks_find_bad() {
         assert_eq!(client.served_by(), "b", "who has moved stays");
     }
     assert_eq!(shares(&ask_all(&site.clients(20))).len(), 2, "both get new ones");
+}
+
+/// Catches: flows that a backend keeps because it is drained, though it is bad by now.
+#[test]
+fn flows_leave_a_backend_that_drains_when_health_checks_find_it_bad() {
+    let patients = Patients::start();
+    let daemon = Daemon::start(patients.config());
+    let site = Site { at: patients.at, backends: vec![], daemon };
+    let (of_a, _) = on_both(&site);
+    site.daemon.sluice(["drain", "dns/a"]);
+    patients.sicken("a");
+    for (client, _) in &of_a {
+        eventually(PATIENCE, "the flow has moved", || client.served_by() == "b");
+    }
+    let a = site.daemon.backend("dns", "a");
+    assert_eq!((a.state, a.health.status), (BackendState::Draining, HealthStatus::Unhealthy));
 }
 
 #[test]

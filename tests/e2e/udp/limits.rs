@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 
+use lb_admin::BackendState;
 use lb_model::Termination;
-use lb_tests::{Config, Daemon, Loopback, UdpAnswers, UdpBackend, UdpClient};
+use lb_tests::{Config, Daemon, Lab, Launch, Loopback, UdpAnswers, UdpBackend, UdpClient};
 
 use super::{LONG, ONE_SHOT, Site, ask_all, wait_for_dropped, wait_for_flows, wait_for_metric};
 
@@ -77,6 +78,41 @@ fn the_process_has_a_limit_over_all_listeners() {
         wait_for_flows(&daemon, listener, 3);
     }
     assert_eq!(ask_all(&clients), served);
+}
+
+/// Catches: flows that suffer because others find no local port, or ports that are not given back.
+#[test]
+fn without_a_local_port_a_new_flow_is_refused_and_nothing_else_suffers() {
+    const PORTS: usize = 8;
+    let Some(lab) = Lab::require(0) else { return };
+    let network = &lab.balancer;
+    let range = "net.ipv4.ip_local_port_range=40000 40007";
+    assert!(network.command("sysctl").args(["-qw", range]).status().unwrap().success());
+    let listen = SocketAddr::new(Lab::BALANCER_V4, 20_000);
+    let backend = network.enter(|| UdpBackend::start("a", ([127, 0, 0, 1], 21_000).into()));
+    let config = |listener| {
+        Config::new().udp_listener("dns", listen, listener).udp_pool(
+            "dns",
+            std::slice::from_ref(&backend),
+            "",
+        )
+    };
+    let daemon = Launch::new(config(LONG)).inside(network).start();
+    // They have ports of another network.
+    let clients =
+        |count| -> Vec<_> { (0..count).map(|_| lab.client.enter(|| UdpClient::new(listen))).collect() };
+    let first = clients(PORTS);
+    let served = ask_all(&first);
+    let late = clients(5);
+    late.iter().for_each(|client| client.send(b"me too"));
+    wait_for_dropped(&daemon, "dns", "local_resources", 5);
+    daemon.wait_for_log("what is missing", |line| line.text.contains("a local port"));
+    assert_eq!(ask_all(&first), served);
+    assert_eq!(daemon.backend("dns", "a").state, BackendState::Active, "it is not its fault");
+
+    daemon.reload(config("idle_timeout = \"1s\""));
+    wait_for_flows(&daemon, "dns", 0);
+    ask_all(&late);
 }
 
 #[test]
