@@ -232,3 +232,24 @@ fn a_silent_backend_is_no_failure() {
     assert_eq!(daemon.backend("log", "a").state, BackendState::Active);
     assert!(!daemon.log_text().contains("backing off"));
 }
+
+/// Catches: a backend that answers nothing and is never forgiven, so that each refusal takes it out for longer.
+#[test]
+fn a_silent_backend_that_refuses_no_more_is_forgiven() {
+    let at = Loopback::new();
+    let mut backend = UdpBackend::answering(UdpAnswers::None, "a", at.backend(0));
+    let passive = "passive_health = { failures = 1, backoff = \"100ms\" }";
+    let config = Config::new().udp_listener("log", at.port(0), LONG).udp_pool("log", [&backend], passive);
+    let daemon = Daemon::start(config);
+    let client = UdpClient::new(at.port(0));
+    backend.stop();
+    let says = |what| {
+        eventually(PATIENCE, what, || {
+            client.send(b"a line");
+            daemon.log_text().contains(what)
+        })
+    };
+    says("backing off");
+    backend.restart();
+    says("backend accepts connections again");
+}

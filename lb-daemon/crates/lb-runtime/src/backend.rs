@@ -292,13 +292,25 @@ impl BackendState {
 
     /// Notes a connect that succeeded; returns whether that ends a back-off or a row of failures.
     pub(crate) fn succeeded(&self) -> bool {
+        self.forgive_if(Passive::succeeded)
+    }
+
+    /// The same of something that was sent at `sent`, had time to be refused, and was not.
+    pub(crate) fn not_refused(&self, sent: Instant) -> bool {
+        self.forgive_if(|passive| passive.not_refused(sent))
+    }
+
+    fn forgive_if(&self, forgives: impl FnOnce(&mut Passive) -> bool) -> bool {
         if !self.failing.load(Ordering::Relaxed) {
             return false;
         }
         let mut passive = self.passive();
-        self.failing.store(false, Ordering::Relaxed);
-        self.end_trial();
-        passive.succeeded()
+        let forgiven = forgives(&mut passive);
+        if forgiven {
+            self.failing.store(false, Ordering::Relaxed);
+            self.end_trial();
+        }
+        forgiven
     }
 }
 

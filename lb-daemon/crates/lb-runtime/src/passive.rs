@@ -12,6 +12,8 @@ pub struct Passive {
     /// Back-offs since the last connect that succeeded.
     backoffs: u32,
     until: Option<Instant>,
+    /// When one last failed, unless one has succeeded since.
+    last_failure: Option<Instant>,
 }
 
 /// Whether another backend of the pool may back off.
@@ -28,6 +30,7 @@ impl Passive {
     /// during a back-off (of connections that were on their way) do not prolong it, and none begins where there is no
     /// `room` for one.
     pub fn failed(&mut self, now: Instant, policy: &PassiveHealth, room: Room) -> Option<Duration> {
+        self.last_failure = Some(now);
         if self.backing_off(now) {
             return None;
         }
@@ -48,6 +51,12 @@ impl Passive {
         let had_failed = self.failures > 0;
         *self = Self::default();
         had_failed
+    }
+
+    /// What was sent at `sent` has had time to be refused, and was not: all is forgiven that was before. Returns whether there
+    /// was anything to forgive.
+    pub fn not_refused(&mut self, sent: Instant) -> bool {
+        self.last_failure.is_some_and(|failed| failed < sent) && self.succeeded()
     }
 
     /// Whether the backend has backed off and no connect has succeeded since.
@@ -130,6 +139,21 @@ mod tests {
         assert_eq!(passive.failed(now, &policy(3), Room::Some), None);
         assert!(passive.failed(now, &policy(3), Room::Some).is_some());
         assert_eq!(passive.failed(now, &policy(3), Room::Some), None, "late failures do not prolong");
+    }
+
+    #[test]
+    fn silence_forgives_what_was_before_it() {
+        let mut passive = Passive::default();
+        let mut now = epoch();
+        assert!(!passive.not_refused(now), "nothing to forgive");
+        passive.failed(now, &policy(1), Room::Some);
+        assert!(!passive.not_refused(now), "nothing was sent since");
+        let sent = now + Duration::from_secs(2);
+        now = sent + Duration::from_secs(1);
+        passive.failed(now, &policy(1), Room::Some);
+        assert!(!passive.not_refused(sent), "it may be what was refused");
+        assert!(passive.not_refused(now + Duration::from_secs(2)));
+        assert_eq!(passive.failed(now, &policy(1), Room::Some), Some(Duration::from_secs(1)), "as at first");
     }
 
     proptest! {

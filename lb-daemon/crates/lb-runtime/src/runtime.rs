@@ -229,14 +229,26 @@ impl Runtime {
     /// A connect to `backend` succeeded, or a flow of datagrams got its first answer.
     pub fn connect_succeeded(&self, backend: &Backend) {
         if backend.state.succeeded() {
-            let Some(pool) = self.pool_of(backend) else { return };
-            // Where all back off, the first to answer must not get everything until the others' back-offs end by themselves.
-            if pool.is_panic() {
-                pool.end_back_offs();
-            }
-            tracing::info!(pool = %backend.pool, backend = %backend.name, "backend accepts connections again");
-            self.changed.notify_one();
+            self.works_again(backend);
         }
+    }
+
+    /// A datagram that was sent to `backend` at `sent` has had time to be refused, and was not: all the good news that there is
+    /// of a backend that never answers.
+    pub fn not_refused(&self, backend: &Backend, sent: Instant) {
+        if backend.state.not_refused(sent) {
+            self.works_again(backend);
+        }
+    }
+
+    fn works_again(&self, backend: &Backend) {
+        let Some(pool) = self.pool_of(backend) else { return };
+        // Where all back off, the first to answer must not get everything until the others' back-offs end by themselves.
+        if pool.is_panic() {
+            pool.end_back_offs();
+        }
+        tracing::info!(pool = %backend.pool, backend = %backend.name, "backend accepts connections again");
+        self.changed.notify_one();
     }
 
     /// A connect to `backend` failed at `now`, or a datagram was refused, and it was the backend's fault.

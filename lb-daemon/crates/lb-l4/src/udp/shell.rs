@@ -71,6 +71,19 @@ struct Admitted {
 struct Way {
     socket: UdpFlow,
     lease: Lease,
+    /// When a datagram was sent that may still be refused.
+    sent: Instant,
+}
+
+impl Way {
+    /// The backend, and when it was sent something that has had time to be refused since. Told once for each time.
+    fn outlived(&mut self, now: Instant) -> Option<(Arc<Backend>, Instant)> {
+        /// That a network has no such host is known after three seconds (mcast_solicit in arp(7)).
+        const REFUSALS_TAKE: Duration = Duration::from_secs(5);
+
+        let is_due = now.saturating_duration_since(self.sent) >= REFUSALS_TAKE;
+        is_due.then(|| (self.backend(), std::mem::replace(&mut self.sent, now)))
+    }
 }
 
 impl Link for Way {
@@ -207,12 +220,15 @@ impl Shell {
             match self.flows.link_mut(flow) {
                 Some(way) => {
                     let sent = way.socket.send(sender, datagrams);
+                    let outlived = way.outlived(now);
                     way.lease.backend().state.metrics.of(worker.index).bytes_in.add(sent.bytes as u64);
                     self.sheet().bytes_in.add(sent.bytes as u64);
                     self.sheet().datagrams_in.add(sent.datagrams as u64);
                     self.not_sent(&sent);
-                    if let Some(error) = sent.error {
-                        self.failed(now, flow, &error);
+                    match (sent.error, outlived) {
+                        (Some(error), _) => self.failed(now, flow, &error),
+                        (None, Some((backend, sent))) => self.not_refused(&backend, sent),
+                        (None, None) => {}
                     }
                 }
                 // It has moved to another backend in between.
@@ -308,7 +324,7 @@ impl Shell {
         match connected.and_then(|socket| watched(&self.events, socket, flow)) {
             Ok(socket) => {
                 sheet.connections.add(1);
-                Ok(Way { socket, lease })
+                Ok(Way { socket, lease, sent: now })
             }
             Err(error @ UdpError::LocalResources(_)) => {
                 let what = "cannot begin a flow, which takes a descriptor and a local port";
@@ -422,6 +438,11 @@ impl Shell {
         }
     }
 
+    /// What was sent to a backend at `sent` has arrived, for all that is known. Of one that never answers this is all.
+    fn not_refused(&self, backend: &Backend, sent: Instant) {
+        self.listener.identity.proxy.runtime.not_refused(backend, sent);
+    }
+
     /// The backend of a flow does not get what it is sent.
     fn failed(&mut self, now: Instant, flow: FlowId, error: &UdpError) {
         let Some(backend) = self.flows.link_mut(flow).map(|way| way.backend()) else { return };
@@ -457,7 +478,10 @@ impl Shell {
 
     /// Ends flows that have been idle for too long, and has the timer wake for the next.
     fn expire(&mut self, cx: &mut Context<'_>, now: Instant) {
-        while let Some(ended) = self.flows.expire(now) {
+        while let Some(mut ended) = self.flows.expire(now) {
+            if let Some((backend, sent)) = ended.link.as_mut().and_then(|way| way.outlived(now)) {
+                self.not_refused(&backend, sent);
+            }
             self.ended(ended);
         }
         let next = self.flows.wake_at();

@@ -643,6 +643,25 @@ async fn how_soon_they_answer_is_all_that_tells_backends_of_flows_apart() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_backend_that_never_answers_is_forgiven_for_what_it_does_not_refuse() {
+    let runtime = start(config(&[(1, None), (1, None)]));
+    let backend = Arc::clone(pool(&runtime).backends().next().unwrap().0);
+    let back_off = || backend.state.back_off(now()).and_then(|(_, until)| Some(until? - now()));
+    let failed = now();
+    runtime.connect_failed(&backend, &refused(), failed);
+    runtime.not_refused(&backend, failed);
+    assert_eq!(back_off(), Some(BACKOFF));
+    tokio::time::sleep(BACKOFF).await;
+    runtime.connect_failed(&backend, &refused(), now());
+    assert_eq!(back_off(), Some(2 * BACKOFF));
+
+    tokio::time::sleep(2 * BACKOFF).await;
+    runtime.not_refused(&backend, now());
+    runtime.connect_failed(&backend, &refused(), now());
+    assert_eq!(back_off(), Some(BACKOFF), "as at first");
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_would_be_refused_tries_those_that_back_off() {
     let runtime = start(config(&[(1, None), (1, None), (1, None)]));
     let target = OverrideTarget { pool: "p".parse().unwrap(), backend: Some("b2".parse().unwrap()) };
