@@ -170,6 +170,19 @@ const DATAGRAMS: Load = Load {
     window: 8,
 };
 
+/// What is read or written beside the bytes that are relayed, of which each case has its own.
+const OVERHEAD: Case = Case {
+    name: "",
+    title: "",
+    job: Job::Tcp,
+    cost: Cost::PerExchange(Exchange::Connection),
+    peers: TCP_PEERS,
+    reference: &[Peer::Haproxy],
+    gate: None,
+    rounds: 5,
+    load: CONNECTIONS,
+};
+
 /// All cases, in the order in which they run.
 pub(crate) const CASES: [Case; 12] = [
     Case {
@@ -250,34 +263,19 @@ pub(crate) const CASES: [Case; 12] = [
         name: "l4.proxy.in",
         title: "CPU per TCP connection that begins with a PROXY header (v2) from the client's side",
         job: Job::ProxyIn,
-        cost: Cost::PerExchange(Exchange::Connection),
-        peers: TCP_PEERS,
-        reference: &[Peer::Haproxy],
-        gate: None,
-        rounds: 5,
-        load: CONNECTIONS,
+        ..OVERHEAD
     },
     Case {
         name: "l4.proxy.out",
         title: "CPU per TCP connection whose backend gets a PROXY header (nginx: v1, others: v2)",
         job: Job::ProxyOut,
-        cost: Cost::PerExchange(Exchange::Connection),
-        peers: TCP_PEERS,
-        reference: &[Peer::Haproxy],
-        gate: None,
-        rounds: 5,
-        load: CONNECTIONS,
+        ..OVERHEAD
     },
     Case {
         name: "l4.sni",
         title: "CPU per TCP connection that is passed on by the name in its TLS ClientHello",
         job: Job::Sni,
-        cost: Cost::PerExchange(Exchange::Connection),
-        peers: TCP_PEERS,
-        reference: &[Peer::Haproxy],
-        gate: None,
-        rounds: 5,
-        load: CONNECTIONS,
+        ..OVERHEAD
     },
     Case {
         name: "l4.udp",
