@@ -102,7 +102,7 @@ impl Namespace {
             Verdict::Drop => ("drop", "accept"),
             Verdict::Reject => ("reject with icmpx admin-prohibited", "accept"),
             Verdict::Refuse => ("tcp flags & (syn | ack) == syn reject with tcp reset", "accept"),
-            Verdict::LoseFifth => ("numgen inc mod 5 == 0 drop", "numgen inc mod 5 == 0 drop"),
+            Verdict::LoseFifth => ("numgen random mod 5 == 0 drop", "numgen random mod 5 == 0 drop"),
         };
         let table = "inet fault";
         let rules = format!(
@@ -144,8 +144,8 @@ pub enum Verdict {
     Reject,
     /// New connections are reset, as where nobody listens; those that are open are left alone.
     Refuse,
-    /// Every fifth vanishes in either direction. Not one of five by chance: the last retransmission of a test could be
-    /// unlucky for ever.
+    /// One of five vanishes in either direction, by chance. Accept again before waiting for the last to arrive: its
+    /// retransmissions could be unlucky for as long as anybody waits.
     LoseFifth,
 }
 
