@@ -10,7 +10,7 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::net::SocketFlags;
 use socket2::{Domain, Socket, Type};
 
-use crate::bench::datagrams;
+use crate::bench::datagrams::Answering;
 use crate::bench::wire::{CHUNK, HEADER, Header, Outgoing, Pattern, Preamble, Written, read};
 
 /// The backend's ports, on every loopback address: one for each thing that a connection may begin with.
@@ -66,8 +66,10 @@ pub(crate) fn run(Args {}: &Args) -> Result<()> {
     for ((_, listener), token) in listeners.iter().zip(LISTENERS..) {
         epoll::add(&epoll, listener, EventData::new_u64(token), EventFlags::IN)?;
     }
-    let sockets = datagrams::backend_sockets(port(Preamble::None))?;
-    for (socket, token) in sockets.iter().zip(DATAGRAMS..) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let _in_its_context = runtime.enter();
+    let mut answering = Answering::bind(port(Preamble::None))?;
+    for (socket, token) in answering.sockets().zip(DATAGRAMS..) {
         epoll::add(&epoll, socket, EventData::new_u64(token), EventFlags::IN)?;
     }
     let pattern = Pattern::new();
@@ -84,8 +86,7 @@ pub(crate) fn run(Args {}: &Args) -> Result<()> {
         for event in &events {
             let token = event.data;
             let at = |first: u64| usize::try_from(token.u64().wrapping_sub(first)).unwrap_or(usize::MAX);
-            if let Some(socket) = sockets.get(at(DATAGRAMS)) {
-                datagrams::answer_all(socket, &mut buffer, &pattern)?;
+            if answering.answer_all(at(DATAGRAMS), &pattern)? {
                 continue;
             }
             if let Some((preamble, listener)) = listeners.get(at(LISTENERS)) {

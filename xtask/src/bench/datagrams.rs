@@ -1,37 +1,78 @@
 //! Load and backend for datagrams: each request is one, and so is its answer. Content is checked; what is lost fails the
 //! whole run.
+//!
+//! Both receive and send in batches: with a system call for each datagram they, on their one core, could not keep a proxy
+//! busy, and whoever has time to wait for work finds less of it at a time. What leaves in one call is not coalesced: it
+//! comes to a proxy datagram by datagram.
 
+use std::io::IoSlice;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use lb_net::{Coalescing, Datagram, UdpBatch, UdpFlow, UdpOptions, UdpPort, UdpReceived, bind_udp_all};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
-use rustix::net::sockopt::set_socket_recv_buffer_size_force;
+use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, SocketAddrAny, sendmmsg};
 
 use crate::bench::load::{Args, STALLED};
 use crate::bench::peer::Peer;
 use crate::bench::wire::{HEADER, Header, Pattern};
 
-/// What each socket may queue, so that a burst of all clients is not lost: a datagram takes some 800 bytes of it.
-const BUFFER: usize = 4 << 20;
+/// Room for a burst of all clients: a datagram takes some 800 bytes of it.
+const OPTIONS: UdpOptions = UdpOptions { receive_buffer: 4 << 20, coalescing: Coalescing::Off };
+
+/// Messages that are received at a time.
+const BATCH: usize = 64;
 
 /// The backend's sockets: one for each address that peers send to, so that answers come from there.
-pub(crate) fn backend_sockets(port: u16) -> Result<Vec<UdpSocket>> {
-    Peer::ALL.iter().map(|peer| socket(SocketAddr::from((peer.backend_address(), port)))).collect()
+pub(crate) struct Answering {
+    sockets: Vec<(OwnedFd, UdpPort)>,
+    batch: UdpBatch,
 }
 
-/// Answers what has arrived.
-pub(crate) fn answer_all(socket: &UdpSocket, buffer: &mut [u8], pattern: &Pattern) -> Result<()> {
-    while let Some((received, from)) = receive(socket, buffer)? {
-        let request = buffer.get(..received).unwrap_or_default();
-        let (header, payload) =
-            request.split_first_chunk::<HEADER>().context("a datagram without a header")?;
-        let header = Header::decode(header);
-        pattern.check(header.seed, payload)?;
-        socket.send_to(&message(header, header.reply, pattern), from)?;
+impl Answering {
+    /// Binds them. In the context of a tokio runtime, which nobody runs: who is ready, the backend's own epoll says.
+    pub(crate) fn bind(port: u16) -> Result<Self> {
+        let bind = |peer: &Peer| {
+            let address = SocketAddr::from((peer.backend_address(), port));
+            let sockets = bind_udp_all(&[address], OPTIONS, 1)?;
+            let socket = sockets.into_iter().flatten().next().context("no socket")?;
+            Ok((socket.try_clone()?.into(), UdpPort::new(Arc::new(socket.into()))?))
+        };
+        let sockets = Peer::ALL.iter().map(bind).collect::<Result<_>>()?;
+        Ok(Self { sockets, batch: UdpBatch::new(BATCH) })
     }
-    Ok(())
+
+    /// What to watch, by place.
+    pub(crate) fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.sockets.iter().map(|(socket, _)| socket.as_fd())
+    }
+
+    /// Answers what has arrived on the socket at `place`; says whether there is one.
+    pub(crate) fn answer_all(&mut self, place: usize, pattern: &Pattern) -> Result<bool> {
+        let Some((socket, port)) = self.sockets.get(place) else { return Ok(false) };
+        loop {
+            self.batch.clear();
+            let UdpReceived { drained, .. } = port.recv(&mut self.batch)?;
+            let answer =
+                |request: Datagram<'_>| Ok((Some(request.peer.into()), answer(request.payload, pattern)?));
+            let answers = self.batch.datagrams().map(answer).collect::<Result<Vec<_>>>()?;
+            send_all(socket, &answers)?;
+            if drained {
+                return Ok(true);
+            }
+        }
+    }
+}
+
+fn answer(request: &[u8], pattern: &Pattern) -> Result<Vec<u8>> {
+    let (header, payload) = request.split_first_chunk::<HEADER>().context("a datagram without a header")?;
+    let header = Header::decode(header);
+    pattern.check(header.seed, payload)?;
+    Ok(message(header, header.reply, pattern))
 }
 
 /// A datagram of `length` bytes: the header, then pattern.
@@ -40,20 +81,20 @@ fn message(header: Header, length: u64, pattern: &Pattern) -> Vec<u8> {
     [&header.encode()[..], pattern.chunk(header.seed).get(..rest).unwrap_or_default()].concat()
 }
 
-fn socket(address: SocketAddr) -> Result<UdpSocket> {
-    let socket = UdpSocket::bind(address).with_context(|| format!("cannot bind {address}"))?;
-    socket.set_nonblocking(true)?;
-    // Less is enough where we may not have it.
-    let _ = set_socket_recv_buffer_size_force(&socket, BUFFER);
-    Ok(socket)
-}
-
-fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> Result<Option<(usize, SocketAddr)>> {
-    match socket.recv_from(buffer) {
-        Ok(received) => Ok(Some(received)),
-        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(None),
-        Err(error) => Err(error).context("receive"),
+/// Sends each of these, to the address beside it if the socket is not connected.
+fn send_all(socket: impl AsFd, datagrams: &[(Option<SocketAddrAny>, Vec<u8>)]) -> Result<()> {
+    let payloads: Vec<_> = datagrams.iter().map(|(_, payload)| [IoSlice::new(payload)]).collect();
+    let mut controls: Vec<_> = datagrams.iter().map(|_| SendAncillaryBuffer::default()).collect();
+    let mut messages = Vec::with_capacity(datagrams.len());
+    for (((to, _), payload), control) in datagrams.iter().zip(&payloads).zip(&mut controls) {
+        messages.push(match to {
+            Some(to) => MMsgHdr::new_with_addr(to, payload, control),
+            None => MMsgHdr::new(payload, control),
+        });
     }
+    let sent = if messages.is_empty() { 0 } else { sendmmsg(socket, &mut messages, SendFlags::empty())? };
+    ensure!(sent == messages.len(), "only {sent} of {} datagrams were sent", messages.len());
+    Ok(())
 }
 
 /// Whether a proxy at `target` serves: a few datagrams may be lost until it does.
@@ -68,7 +109,7 @@ pub(crate) fn is_answered(target: SocketAddr) -> Result<bool> {
 
 /// One client.
 struct Flow {
-    socket: UdpSocket,
+    socket: UdpFlow,
     /// When each request under way was sent, by its seed.
     under_way: Vec<(u64, Instant)>,
     /// Requests still to be sent.
@@ -85,6 +126,7 @@ pub(crate) fn generate(args: &Args) -> Result<Vec<Duration>> {
         started: 0,
         seed: 0,
         latencies: Vec::new(),
+        batch: UdpBatch::new(BATCH),
     };
     for _ in 0..args.concurrency.min(args.connections) {
         generator.flows.push(None);
@@ -96,18 +138,18 @@ pub(crate) fn generate(args: &Args) -> Result<Vec<Duration>> {
 
 struct Generator<'a> {
     args: &'a Args,
-    epoll: std::os::fd::OwnedFd,
+    epoll: OwnedFd,
     pattern: Pattern,
     flows: Vec<Option<Flow>>,
     started: u64,
     seed: u64,
     latencies: Vec<Duration>,
+    batch: UdpBatch,
 }
 
 impl Generator<'_> {
     fn run(&mut self) -> Result<()> {
         let mut events = Vec::with_capacity(256);
-        let mut buffer = vec![0; 65_536];
         while self.flows.iter().any(Option::is_some) {
             events.clear();
             match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&STALLED)) {
@@ -117,7 +159,7 @@ impl Generator<'_> {
             }
             for event in &events {
                 let token = event.data;
-                self.answered(usize::try_from(token.u64())?, &mut buffer)?;
+                self.answered(usize::try_from(token.u64())?)?;
             }
         }
         Ok(())
@@ -131,48 +173,44 @@ impl Generator<'_> {
             return Ok(());
         }
         self.started += 1;
-        let socket = socket(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
-        socket.connect(self.args.target)?;
+        let socket = UdpFlow::connect(self.args.target, Coalescing::Off)?;
         epoll::add(&self.epoll, &socket, EventData::new_u64(place as u64), EventFlags::IN)?;
         *slot = Some(Flow { socket, under_way: Vec::new(), left: self.args.exchanges });
-        for _ in 0..self.args.window.unwrap_or(1) {
-            self.send(place)?;
-        }
-        Ok(())
+        self.send(place)
     }
 
+    /// Sends as many requests as may be under way.
     fn send(&mut self, place: usize) -> Result<()> {
-        let Some(flow) = self.flows.get_mut(place).and_then(Option::as_mut).filter(|flow| flow.left > 0)
-        else {
-            return Ok(());
-        };
-        self.seed += 1;
+        let Some(flow) = self.flows.get_mut(place).and_then(Option::as_mut) else { return Ok(()) };
+        let window = self.args.window.unwrap_or(1);
+        let room = flow.left.min(window.saturating_sub(flow.under_way.len() as u64));
         let payload = self.args.request - HEADER as u64;
-        let header = Header { seed: self.seed, payload, reply: self.args.reply };
-        flow.socket.send(&message(header, self.args.request, &self.pattern))?;
-        flow.left -= 1;
-        flow.under_way.push((header.seed, Instant::now()));
-        Ok(())
+        let headers =
+            (self.seed + 1..=self.seed + room).map(|seed| Header { seed, payload, reply: self.args.reply });
+        let now = Instant::now();
+        flow.under_way.extend((self.seed + 1..=self.seed + room).map(|seed| (seed, now)));
+        flow.left -= room;
+        self.seed += room;
+        let request = |header| (None, message(header, self.args.request, &self.pattern));
+        send_all(&flow.socket, &headers.map(request).collect::<Vec<_>>())
     }
 
     /// Takes the answers that are there, each of which makes room for another request.
-    fn answered(&mut self, place: usize, buffer: &mut [u8]) -> Result<()> {
-        loop {
-            let Some(flow) = self.flows.get_mut(place).and_then(Option::as_mut) else { return Ok(()) };
-            let Some((received, _)) = receive(&flow.socket, buffer)? else { return Ok(()) };
-            let answer = buffer.get(..received).unwrap_or_default();
-            ensure!(received as u64 == self.args.reply, "an answer of {received} bytes");
+    fn answered(&mut self, place: usize) -> Result<()> {
+        let Some(flow) = self.flows.get_mut(place).and_then(Option::as_mut) else { return Ok(()) };
+        self.batch.clear();
+        flow.socket.recv(&mut self.batch, self.args.target, self.args.target)?;
+        for answer in self.batch.datagrams() {
+            let length = answer.payload.len();
+            ensure!(length as u64 == self.args.reply, "an answer of {length} bytes");
             let (header, body) =
-                answer.split_first_chunk::<HEADER>().context("an answer without a header")?;
+                answer.payload.split_first_chunk::<HEADER>().context("an answer without a header")?;
             let seed = Header::decode(header).seed;
             self.pattern.check(seed, body)?;
             let asked = flow.under_way.iter().position(|(asked, _)| *asked == seed);
             let (_, since) = flow.under_way.swap_remove(asked.context("an answer to no question")?);
             self.latencies.push(since.elapsed());
-            if flow.left == 0 && flow.under_way.is_empty() {
-                return self.begin(place);
-            }
-            self.send(place)?;
         }
+        if flow.left == 0 && flow.under_way.is_empty() { self.begin(place) } else { self.send(place) }
     }
 }
