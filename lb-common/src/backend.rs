@@ -1,0 +1,176 @@
+//! Backends: all that it takes to send a packet there, in one cache line.
+
+use crate::bits::{u8_at, u16_at, u32_at};
+use crate::{V4, V6, Word};
+
+/// A backend's number, over all pools.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BackendIndex(pub u16);
+
+/// An Ethernet address: its bytes in memory order, then two of zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mac(u64);
+
+impl Mac {
+    const MASK: u64 = 0xffff_ffff_ffff;
+
+    /// From its bytes.
+    pub const fn new([a, b, c, d, e, f]: [u8; 6]) -> Self {
+        Self(u64::from_ne_bytes([a, b, c, d, e, f, 0, 0]))
+    }
+
+    /// The first four bytes and the last two, each as they lie in memory.
+    #[inline(always)]
+    pub(crate) const fn parts(self) -> (u32, u16) {
+        (u32_at(self.0, 0), u16_at(self.0, 32))
+    }
+}
+
+/// The outer addresses of packets to a backend. Bits of a flow are mixed into the source where `entropy` has
+/// ones, in its last four bytes: so that the paths and receive queues behind the balancer see many flows and not
+/// one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tunnel {
+    /// IPv4 packets, `ipip`.
+    V4 {
+        /// The balancer's.
+        source: V4,
+        /// The backend's.
+        destination: V4,
+    },
+    /// IPv6 packets, `ip6tnl`.
+    V6 {
+        /// The balancer's.
+        source: V6,
+        /// The backend's.
+        destination: V6,
+    },
+}
+
+/// How to send a packet to a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backend {
+    /// Which of the backend's lives this is: flows that were given to an earlier one choose again.
+    pub generation: u8,
+    /// The Ethernet address of the next hop.
+    pub next_hop: Mac,
+    /// The Ethernet address of the interface.
+    pub interface_mac: Mac,
+    /// The index of the interface.
+    pub interface: u32,
+    /// The largest outer packet, in bytes.
+    pub mtu: u16,
+    /// See [`Tunnel`]; as the bytes lie in memory.
+    pub entropy: u32,
+    /// Outer addresses.
+    pub tunnel: Tunnel,
+}
+
+/// A backend's memory. What belongs together in one packet is in one word where it can be; a new route takes
+/// several, and a packet in between is lost or takes the old way, but never goes to another backend: `tunnel` is
+/// written only while the entry is empty.
+#[derive(Debug, Default)]
+#[repr(C, align(64))]
+pub struct BackendEntry {
+    /// Next hop 48, generation 8, version of IP 8 (0: empty).
+    hop: Word,
+    /// Interface address 48, MTU 16.
+    egress: Word,
+    /// Interface 32, entropy 32.
+    interface: Word,
+    source: [Word; 2],
+    destination: [Word; 2],
+    spare: Word,
+}
+
+impl BackendEntry {
+    const V4: u8 = 4;
+    const V6: u8 = 6;
+
+    /// The backend as it is now; `None` if the entry is empty.
+    #[inline(always)]
+    pub fn load(&self) -> Option<Backend> {
+        let (hop, egress, interface) = (self.hop.load(), self.egress.load(), self.interface.load());
+        let addresses = |word: &Word| V4(u32_at(word.load(), 0));
+        let ([source, source_low], [destination, destination_low]) = (&self.source, &self.destination);
+        let tunnel = match u8_at(hop, 56) {
+            Self::V4 => Tunnel::V4 { source: addresses(source), destination: addresses(destination) },
+            Self::V6 => Tunnel::V6 {
+                source: V6([source.load(), source_low.load()]),
+                destination: V6([destination.load(), destination_low.load()]),
+            },
+            _ => return None,
+        };
+        Some(Backend {
+            generation: u8_at(hop, 48),
+            next_hop: Mac(hop & Mac::MASK),
+            interface_mac: Mac(egress & Mac::MASK),
+            interface: u32_at(interface, 0),
+            mtu: u16_at(egress, 48),
+            entropy: u32_at(interface, 32),
+            tunnel,
+        })
+    }
+
+    /// The generation that flows must have been given to; `None` if the entry is empty.
+    pub fn generation(&self) -> Option<u8> {
+        let hop = self.hop.load();
+        (u8_at(hop, 56) != 0).then(|| u8_at(hop, 48))
+    }
+
+    /// Writes the backend. What is there must be empty or a backend with the same addresses.
+    pub fn store(&self, backend: &Backend) {
+        let (version, source, destination) = match backend.tunnel {
+            Tunnel::V4 { source, destination } => {
+                (Self::V4, [u64::from(source.0), 0], [u64::from(destination.0), 0])
+            }
+            Tunnel::V6 { source, destination } => (Self::V6, source.0, destination.0),
+        };
+        for (word, half) in self.source.iter().zip(source).chain(self.destination.iter().zip(destination)) {
+            word.store(half);
+        }
+        self.interface.store(u64::from(backend.entropy) << 32 | u64::from(backend.interface));
+        self.egress.store(u64::from(backend.mtu) << 48 | backend.interface_mac.0);
+        let hop = u64::from(version) << 56 | u64::from(backend.generation) << 48 | backend.next_hop.0;
+        self.hop.swap(hop);
+    }
+
+    /// Empties the entry: packets that are given to it from now on are dropped.
+    pub fn clear(&self) {
+        self.hop.swap(0);
+    }
+}
+
+const _: () = assert!(size_of::<BackendEntry>() == 64);
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn an_entry_keeps_a_backend(
+            (generation, next_hop, interface_mac) in any::<(u8, [u8; 6], [u8; 6])>(),
+            (interface, mtu, entropy) in any::<(u32, u16, u32)>(),
+            (source, destination) in any::<([u64; 2], [u64; 2])>(),
+            v4: bool,
+        ) {
+            let tunnel = if v4 {
+                let [source, destination] = [source, destination].map(|halves| V4(u32_at(halves[0], 0)));
+                Tunnel::V4 { source, destination }
+            } else {
+                Tunnel::V6 { source: V6(source), destination: V6(destination) }
+            };
+            let (next_hop, interface_mac) = (Mac::new(next_hop), Mac::new(interface_mac));
+            let backend = Backend { generation, next_hop, interface_mac, interface, mtu, entropy, tunnel };
+            let entry = BackendEntry::default();
+            prop_assert_eq!((entry.load(), entry.generation()), (None, None));
+            entry.store(&backend);
+            prop_assert_eq!((entry.load(), entry.generation()), (Some(backend), Some(generation)));
+            entry.clear();
+            prop_assert_eq!((entry.load(), entry.generation()), (None, None));
+        }
+    }
+}

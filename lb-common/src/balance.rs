@@ -1,0 +1,115 @@
+//! The way of a packet through the balancer.
+
+use crate::encapsulate::encapsulate;
+use crate::flow;
+use crate::header::{ETHERNET, TAG, ethertype};
+use crate::listener::{self, ListenerLine};
+use crate::parse::Parse;
+use crate::track::track;
+use crate::verdict::Exit;
+use crate::{
+    BackendEntry, BackendIndex, Config, Control, Counter, DropReason, Family, FlowEvent, ListenerId,
+    ListenerV4, ListenerV6, Packet, PassReason, PoolEntry, PoolId, RingLine, V4, V6, Verdict,
+};
+
+/// What the balancer reads and writes beside the packet. Everything but the configuration is shared with
+/// userspace and with other CPUs; `None` is for an index beyond the table.
+pub trait Tables {
+    /// What is fixed since the program was loaded.
+    fn config(&self) -> &Config;
+    /// The kernel's clock, in jiffies.
+    fn jiffies(&self) -> u64;
+    /// Where the listeners are.
+    fn control(&self) -> Option<&Control>;
+    /// A line of the listeners at IPv4 addresses.
+    fn listeners_v4(&self, line: u32) -> Option<&ListenerLine<ListenerV4>>;
+    /// A line of the listeners at IPv6 addresses.
+    fn listeners_v6(&self, line: u32) -> Option<&ListenerLine<ListenerV6>>;
+    /// A pool.
+    fn pool(&self, id: PoolId) -> Option<&PoolEntry>;
+    /// A line of the rings of all pools.
+    fn ring(&self, line: u32) -> Option<&RingLine>;
+    /// A backend.
+    fn backend(&self, index: BackendIndex) -> Option<&BackendEntry>;
+    /// A line of the flow table of this family.
+    fn flows(&self, family: Family, line: u32) -> Option<&flow::Line>;
+    /// What this CPU counts for a listener.
+    fn listener_counter(&self, id: ListenerId) -> Option<&Counter>;
+    /// What this CPU counts for a backend.
+    fn backend_counter(&self, index: BackendIndex) -> Option<&Counter>;
+    /// Counts a packet that passes.
+    fn count_pass(&self, reason: PassReason);
+    /// Counts a packet that is dropped.
+    fn count_drop(&self, reason: DropReason);
+    /// Counts an event of the flow table.
+    fn count_flow(&self, event: FlowEvent);
+}
+
+/// Decides on a packet, and where it is for a listener, makes it what is to be sent. What passes is untouched.
+#[inline(always)]
+pub fn balance<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> Verdict {
+    match forward_frame(packet, tables) {
+        Ok(verdict) => verdict,
+        Err(Exit::Pass(reason)) => {
+            tables.count_pass(reason);
+            Verdict::Pass(reason)
+        }
+        Err(Exit::Drop(reason)) => {
+            tables.count_drop(reason);
+            Verdict::Drop(reason)
+        }
+    }
+}
+
+/// Where the IP header is behind one VLAN tag.
+const TAGGED: usize = ETHERNET + TAG;
+/// Where it is behind two.
+const DOUBLE_TAGGED: usize = TAGGED + TAG;
+
+#[inline(always)]
+fn forward_frame<P: Packet, T: Tables>(packet: &mut P, tables: &T) -> Result<Verdict, Exit> {
+    let kind = |packet: &P, ip: usize| {
+        packet.window::<2>(ip - 2).map(|window| window.get::<u16, 0>()).ok_or(PassReason::NotIp)
+    };
+    match kind(packet, ETHERNET)? {
+        ethertype::IPV4 => forward::<V4, _, _, ETHERNET>(packet, tables),
+        ethertype::IPV6 => forward::<V6, _, _, ETHERNET>(packet, tables),
+        ethertype::VLAN | ethertype::SERVICE_VLAN => match kind(packet, TAGGED)? {
+            ethertype::IPV4 => forward::<V4, _, _, TAGGED>(packet, tables),
+            ethertype::IPV6 => forward::<V6, _, _, TAGGED>(packet, tables),
+            ethertype::VLAN => match kind(packet, DOUBLE_TAGGED)? {
+                ethertype::IPV4 => forward::<V4, _, _, DOUBLE_TAGGED>(packet, tables),
+                ethertype::IPV6 => forward::<V6, _, _, DOUBLE_TAGGED>(packet, tables),
+                _ => Err(PassReason::NotIp.into()),
+            },
+            _ => Err(PassReason::NotIp.into()),
+        },
+        _ => Err(PassReason::NotIp.into()),
+    }
+}
+
+/// Forwards an IP packet whose header is at `IP`.
+#[inline(always)]
+fn forward<A: Parse, P: Packet, T: Tables, const IP: usize>(
+    packet: &mut P,
+    tables: &T,
+) -> Result<Verdict, Exit> {
+    let datagram = A::parse(packet, IP)?;
+    let tuple = &datagram.tuple;
+    let service =
+        listener::find(tables, tuple.local, tuple.ports, tuple.protocol).ok_or(PassReason::NoListener)?;
+    if let Some(reason) = datagram.unfit {
+        return Err(reason.into());
+    }
+    let destination = track(tables, &datagram, service)?;
+    let verdict = encapsulate::<_, _, IP>(packet, &datagram, &destination.backend)?;
+    let counters = [tables.listener_counter(service.listener()), tables.backend_counter(destination.index)];
+    for counter in counters.into_iter().flatten() {
+        counter.packet(datagram.length);
+        counter.flows.add_own(destination.inserted);
+    }
+    Ok(verdict)
+}
+
+#[cfg(test)]
+mod tests;
