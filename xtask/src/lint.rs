@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::step::{step, timed};
 use crate::workspace::cargo;
-use crate::{docs, fuzz, tidy};
+use crate::{docs, fuzz, tidy, workspace};
 
 /// What to check.
 #[derive(Debug, Default, clap::Args)]
@@ -23,6 +23,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let mut format = cargo(&["fmt", "--check", "--manifest-path"]);
         step("format", format.arg(fuzz.join("Cargo.toml")))?;
     }
+    // Another one: no machine of a user builds it.
+    step(
+        "format",
+        cargo(&["fmt", "--check", "--manifest-path"]).arg(workspace::root().join("lb-ebpf/Cargo.toml")),
+    )?;
     let mut deny = cargo(&["deny", "--locked", "check", "bans", "licenses", "sources"]);
     if args.advisories {
         deny.arg("advisories");

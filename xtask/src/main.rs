@@ -5,6 +5,7 @@
 
 mod bench;
 mod docs;
+mod ebpf;
 mod fuzz;
 mod lab;
 mod lint;
@@ -39,6 +40,8 @@ enum Command {
     Tidy,
     /// Writes the documents that are generated from the code.
     Docs(docs::Args),
+    /// Builds the XDP programs, which are committed.
+    Ebpf(ebpf::Args),
     /// Runs the fuzz targets.
     Fuzz(fuzz::Args),
     /// Opens a network of namespaces with a client, a balancer and three backends, to try things by hand.
@@ -68,6 +71,7 @@ fn run(command: &Command) -> Result<ExitCode> {
         Command::Lint(args) => lint::run(args)?,
         Command::Tidy => tidy::run()?,
         Command::Docs(args) => docs::run(args)?,
+        Command::Ebpf(args) => ebpf::run(args)?,
         Command::Fuzz(args) => fuzz::run(args)?,
         Command::Lab => lab::run()?,
         Command::Bench(args) => return bench::run(args),

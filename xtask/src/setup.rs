@@ -26,7 +26,8 @@ const PACKAGES: [(&str, &str); 13] = [
 ];
 
 /// What cargo installs: crate and version.
-const TOOLS: [(&str, &str); 2] = [("cargo-deny", "0.20.2"), ("cargo-fuzz", "0.13.2")];
+const TOOLS: [(&str, &str); 3] =
+    [("bpf-linker", "0.10.0"), ("cargo-deny", "0.20.2"), ("cargo-fuzz", "0.13.2")];
 
 /// Packages that start a service of the same name when they are installed.
 const SERVICES: [&str; 3] = ["haproxy", "nginx", "prometheus"];

@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 
-use crate::step::step;
+use crate::step::{step, timed};
 use crate::workspace::{build, cargo};
-use crate::{fuzz, lint};
+use crate::{ebpf, fuzz, lint};
 
 /// How to test.
 #[derive(Debug, clap::Args)]
@@ -20,6 +20,7 @@ const FUZZ_SECONDS: u32 = 20;
 /// Runs every step; the first that fails ends it.
 pub(crate) fn run(args: &Args) -> Result<()> {
     lint::run(&lint::Args::default())?;
+    timed("eBPF object", "cargo xtask ebpf --check", || ebpf::run(&ebpf::Args { check: true }))?;
     let profile = if args.release { "release" } else { "dev" };
     let sluice = build("lb-daemon", "sluice", profile)?;
     let mut tests = cargo(&["test", "--workspace", "--locked"]);
