@@ -1,5 +1,7 @@
 //! Addresses and tuples, as they are on the wire.
 
+use core::net::{Ipv4Addr, Ipv6Addr};
+
 use crate::flow_hash::{self, FlowHash};
 use crate::{ListenerEntry, ListenerLine, ListenerV4, ListenerV6, Secret, Tables};
 
@@ -42,6 +44,20 @@ pub struct V4(pub u32);
 /// An IPv6 address, its sixteen bytes in the order of the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct V6(pub [u64; 2]);
+
+impl From<Ipv4Addr> for V4 {
+    fn from(address: Ipv4Addr) -> Self {
+        Self(u32::from_ne_bytes(address.octets()))
+    }
+}
+
+impl From<Ipv6Addr> for V6 {
+    fn from(address: Ipv6Addr) -> Self {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = address.octets();
+        let high = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
+        Self([high, u64::from_ne_bytes([i, j, k, l, m, n, o, p])])
+    }
+}
 
 /// The first four bytes of a TCP or UDP header: the client's port, then ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -85,7 +85,9 @@ mod tests {
 
         /// A checksum of data that are not all zero is never 0xffff, so the update must not give that either.
         #[test]
-        fn an_update_equals_the_whole(mut data in proptest::collection::vec(any::<u8>(), 8..64), at: usize, new: u32) {
+        fn an_update_equals_the_whole(
+            mut data in proptest::collection::vec(any::<u8>(), 8..64), at: usize, new: u32,
+        ) {
             data[0] |= 1;
             let at = 4 + at % (data.len() - 7) / 4 * 4;
             let before = of(&data);

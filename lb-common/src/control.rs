@@ -12,6 +12,17 @@ pub enum Half {
     Upper = 1,
 }
 
+impl Half {
+    /// The one that is written while this one is in use.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Lower => Self::Upper,
+            Self::Upper => Self::Lower,
+        }
+    }
+}
+
 /// How to find a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListenerControl(u64);

@@ -11,12 +11,12 @@
 //! the value that the change was decided on.
 //!
 //! 1. **Find**: read the key, then the entry, then the key again, in this order. It is a hit if both keys are
-//!     the flow's and the entry is the flow's listener's. What is done then is decided on that one entry.
+//!    the flow's and the entry is the flow's listener's. What is done then is decided on that one entry.
 //! 2. **Insert**: judge a way by its entry, exchange that for [`Entry::CLAIMED`], store the key, write the
-//!     flow's entry. Only this last write is unconditional: a claimed way is nobody else's. If the claim fails,
-//!     the flow stays untracked.
+//!    flow's entry. Only this last write is unconditional: a claimed way is nobody else's. If the claim fails,
+//!    the flow stays untracked.
 //! 3. **Advance** (state, deadline) and **vacate** (the sweeper): one compare-exchange; if it fails, somebody
-//!     else has changed the way and knows better.
+//!    else has changed the way and knows better.
 //!
 //! Why this never gives a packet to another flow's backend: an entry names a flow only together with the key,
 //! and the key changes only while the entry is `CLAIMED`. Let a find read key *K*, entry *E*, key *K*, and let

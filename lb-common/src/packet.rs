@@ -12,8 +12,9 @@ use core::marker::PhantomData;
 /// Only the linear part can be read and written: of a packet in several buffers, the first one, which has all
 /// headers.
 ///
-/// # Safety The address that [`address`](Self::address) returns must be good for reads and writes of `len` bytes
-/// as long as the packet is borrowed.
+/// # Safety
+/// The address that [`address`](Self::address) returns must be good for reads and writes of `len` bytes as long
+/// as the packet is borrowed.
 pub unsafe trait Packet {
     /// The address of `len` bytes from `offset` on, if the packet has them all.
     fn address(&self, offset: usize, len: usize) -> Option<*mut u8>;

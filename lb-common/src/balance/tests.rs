@@ -22,21 +22,15 @@ const JIFFIES_PER_TICK: u64 = 1 << 8;
 const IDLE: u16 = 600;
 const TIMEOUTS: Timeouts = Timeouts { new: 30, confirmed: 60, closing: 10, _pad: 0 };
 
-fn v4(address: Ipv4Addr) -> V4 {
-    V4(u32::from_ne_bytes(address.octets()))
-}
-
-fn v6(address: Ipv6Addr) -> V6 {
-    let bits = address.to_bits();
-    V6([(bits >> 64) as u64, bits as u64].map(u64::to_be))
-}
-
 fn outer_v4(last: u8) -> Tunnel {
-    Tunnel::V4 { source: v4(Ipv4Addr::new(172, 16, 0, 0)), destination: v4(Ipv4Addr::new(10, 0, 0, last)) }
+    Tunnel::V4 {
+        source: V4::from(Ipv4Addr::new(172, 16, 0, 0)),
+        destination: V4::from(Ipv4Addr::new(10, 0, 0, last)),
+    }
 }
 
 fn outer_v6(last: u16) -> Tunnel {
-    let address = |last| v6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, last));
+    let address = |last| V6::from(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, last));
     Tunnel::V6 { source: address(0), destination: address(last) }
 }
 
@@ -69,12 +63,18 @@ fn tables(way: Way) -> HostTables {
     let port = PortRange::one(Sample::PORT);
     let service = |id, pool, protocol| Service::new(ListenerId(id), PoolId(pool), protocol, IDLE);
     let control = ListenerControl::new(0x9e37_79b9_7f4a_7c15, Half::Upper, 0);
-    let listed =
-        |id, protocol| Listed { local: v4(Sample::LOCAL_V4), ports: port, service: service(id, 0, protocol) };
+    let listed = |id, protocol| Listed {
+        local: V4::from(Sample::LOCAL_V4),
+        ports: port,
+        service: service(id, 0, protocol),
+    };
     write_table::<V4>(&tables.listeners_v4, control, &[listed(1, Protocol::Tcp), listed(2, Protocol::Udp)])
         .unwrap();
-    let listed =
-        |id, protocol| Listed { local: v6(Sample::LOCAL_V6), ports: port, service: service(id, 1, protocol) };
+    let listed = |id, protocol| Listed {
+        local: V6::from(Sample::LOCAL_V6),
+        ports: port,
+        service: service(id, 1, protocol),
+    };
     write_table::<V6>(&tables.listeners_v6, control, &[listed(3, Protocol::Tcp), listed(4, Protocol::Udp)])
         .unwrap();
     tables.control.set_listeners(Family::V4, control);
@@ -129,10 +129,7 @@ fn decode(frame: &[u8], sent: &[u8]) -> IpAddr {
             let inner = Ipv4Slice::from_slice(&frame[ip..]).unwrap();
             assert_eq!(header.dcp(), inner.header().dcp());
             assert_eq!(header.ecn(), inner.header().ecn());
-            assert_eq!(
-                &outer.payload().payload[..],
-                &frame[ip..ip + usize::from(inner.header().total_len())]
-            );
+            assert_eq!(outer.payload().payload, &frame[ip..ip + usize::from(inner.header().total_len())]);
             assert_eq!(header.source_addr().octets()[..2], [172, 16]);
             header.destination_addr().into()
         }
@@ -257,14 +254,15 @@ proptest! {
     /// The kernel chooses what splice chooses.
     #[test]
     fn the_flow_hash_is_that_of_lb_balance(
-        seed: u32, client: u32, local: u32, client_v6: u128, local_v6 in 1u128 << 64.., ports in any::<[u16; 2]>(), udp: bool,
+        seed: u32, client: u32, local: u32, client_v6: u128, local_v6 in 1u128 << 64..,
+        ports in any::<[u16; 2]>(), udp: bool,
     ) {
         let (number, protocol) =
             if udp { (17, lb_balance::Protocol::Udp) } else { (6, lb_balance::Protocol::Tcp) };
         let wire_ports = crate::Ports(u32::from(ports[1].to_be()) << 16 | u32::from(ports[0].to_be()));
         let place = |hash: crate::flow_hash::FlowHash| hash.place(0, SLOTS) as usize;
         let (client, local) = (Ipv4Addr::from_bits(client), Ipv4Addr::from_bits(local));
-        let tuple = Tuple { client: v4(client), local: v4(local), ports: wire_ports, protocol: number };
+        let tuple = Tuple { client: V4::from(client), local: V4::from(local), ports: wire_ports, protocol: number };
         let of_tuple = |client: IpAddr, local: IpAddr| {
             let (client, local) = (SocketAddr::new(client, ports[0]), SocketAddr::new(local, ports[1]));
             lb_balance::FlowHash::of_tuple(seed, protocol, client, local).place(0, SLOTS)
@@ -275,7 +273,7 @@ proptest! {
             lb_balance::FlowHash::of_client(seed, client.into()).place(0, SLOTS)
         );
         let (client, local) = (Ipv6Addr::from_bits(client_v6), Ipv6Addr::from_bits(local_v6));
-        let tuple = Tuple { client: v6(client), local: v6(local), ports: wire_ports, protocol: number };
+        let tuple = Tuple { client: V6::from(client), local: V6::from(local), ports: wire_ports, protocol: number };
         prop_assert_eq!(place(V6::tuple_hash(seed, &tuple)), of_tuple(client.into(), local.into()));
         if client.to_ipv4_mapped().is_none() {
             prop_assert_eq!(

@@ -17,7 +17,9 @@ fn states() -> impl Strategy<Value = State> {
 
 proptest! {
     #[test]
-    fn an_entry_keeps_its_fields(listener: u16, backend: u16, generation: u8, state in states(), deadline: u16, later: u16) {
+    fn an_entry_keeps_its_fields(
+        listener: u16, backend: u16, generation: u8, state in states(), deadline: u16, later: u16,
+    ) {
         let entry = Entry::new(ListenerId(listener), BackendIndex(backend), generation, state, Tick(deadline));
         let moved = entry.moved_to(State::CLOSING, Tick(later));
         for entry in [entry, moved] {
@@ -34,7 +36,8 @@ proptest! {
     fn the_readiest_way_is_the_least_worth(ways in prop::array::uniform4((states(), 0..100u16)), now in 0..100u16) {
         let line = Line::default();
         for (way, (state, deadline)) in line.ways.iter().zip(ways) {
-            way.entry.store(if state >= State::NEW { entry(1, 1, state, deadline).0 } else { u64::from(state.0) << 16 });
+            let empty = u64::from(state.0) << 16;
+            way.entry.store(if state >= State::NEW { entry(1, 1, state, deadline).0 } else { empty });
         }
         let worth = |(state, deadline): (State, u16)| match state {
             State::FREE | State::VACANT => Some((0, 0)),

@@ -1,0 +1,33 @@
+//! The XDP data path's userspace: loads the program, fills the maps that it reads, sweeps the flows that it
+//! leaves.
+//!
+//! [`Desired`] says what the maps are for, in the names of the configuration; a [`Reconciler`] knows what they
+//! say and makes them say that; [`Memory`] is where it writes, be it the kernel's or a test's.
+
+mod capacity;
+mod check;
+mod clock;
+mod desired;
+mod mapped;
+mod memory;
+mod numbers;
+mod object;
+mod program;
+mod reconcile;
+mod statistics;
+mod sweep;
+mod target;
+
+pub use capacity::Capacity;
+pub use check::ReconcileError;
+pub use clock::{Clock, ClockError};
+pub use desired::{Desired, DesiredBackend, DesiredListener, DesiredPool, Route, Standing};
+pub use mapped::MapError;
+pub use memory::Memory;
+pub use program::{Balancer, FlowTimeouts, LoadError, Ran, RunError, Settings};
+pub use reconcile::{GRACE, Outcome, Reconciler};
+pub use statistics::{Counts, Statistics, StatisticsError};
+pub use sweep::Fill;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,192 @@
+//! The programs in the kernel.
+
+use std::time::Duration;
+
+use aya::programs::{ProgramError, TestRun as _, TestRunOptions, Xdp};
+use aya::{Ebpf, EbpfError, EbpfLoader};
+use lb_common::{Config, Family, Secret, Timeouts};
+
+use crate::capacity::Capacity;
+use crate::clock::{Clock, ClockError};
+use crate::mapped::MapError;
+use crate::memory::{Maps, Memory};
+use crate::object::OBJECT;
+use crate::statistics::{Statistics, StatisticsError};
+
+/// How flows are remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Room.
+    pub capacity: Capacity,
+    /// For TCP flows.
+    pub tcp: FlowTimeouts,
+    /// For UDP flows.
+    pub udp: FlowTimeouts,
+}
+
+/// How long flows of one protocol are remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FlowTimeouts {
+    /// After their first packet.
+    pub new: Duration,
+    /// After their second.
+    pub confirmed: Duration,
+    /// After the client's FIN or RST.
+    pub closing: Duration,
+}
+
+/// Why the programs are not in the kernel.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The object or its maps.
+    #[error("cannot load the XDP programs: that takes Linux 6.1 or newer, CAP_BPF and CAP_NET_ADMIN")]
+    Object(#[from] EbpfError),
+    /// The verifier, most likely.
+    #[error("this kernel does not take the XDP program {name}: that takes Linux 6.1 or newer")]
+    Program {
+        /// Its name in the object.
+        name: &'static str,
+        #[source]
+        /// What the kernel says.
+        source: ProgramError,
+    },
+    /// A program that is not there.
+    #[error("the XDP object has no program {name}: it was not built from this version's lb-ebpf")]
+    NoProgram {
+        /// Its name in the object.
+        name: &'static str,
+    },
+    /// The maps.
+    #[error(transparent)]
+    Map(#[from] MapError),
+    /// The clock.
+    #[error(transparent)]
+    Clock(#[from] ClockError),
+}
+
+/// Why a packet could not be tried.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot run the XDP program on a packet")]
+pub struct RunError(#[from] ProgramError);
+
+/// What became of a packet that was tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ran {
+    /// XDP_DROP 1, XDP_PASS 2, XDP_TX 3, XDP_REDIRECT 4.
+    pub action: u32,
+    /// The packet as the program left it.
+    pub packet: Vec<u8>,
+    /// Time of one run, if there were many.
+    pub duration: Duration,
+}
+
+/// The load balancer in the kernel, attached to nothing.
+#[derive(Debug)]
+pub struct Balancer {
+    object: Ebpf,
+    maps: Maps,
+    clock: Clock,
+    config: Config,
+}
+
+impl Balancer {
+    const PROGRAM: &'static str = "balancer";
+
+    /// Loads the program with empty maps. `random` has to be so: it decides where flows are in the flow table.
+    pub fn load(settings: &Settings, random: &mut dyn FnMut() -> u64) -> Result<Self, LoadError> {
+        let clock = Clock::new()?;
+        let config = Global(config(settings, &clock, random));
+        let capacity = &settings.capacity;
+        let mut loader = EbpfLoader::new();
+        loader
+            .override_global("CONFIG", &config, true)
+            .map_max_entries("LISTENERS_V4", capacity.listener_lines() * 2)
+            .map_max_entries("LISTENERS_V6", capacity.listener_lines() * 2)
+            .map_max_entries("POOLS", capacity.pools.into())
+            .map_max_entries("RINGS", u32::from(capacity.pools) * 2 * lb_common::RingLine::LINES)
+            .map_max_entries("BACKENDS", capacity.backends.into())
+            .map_max_entries("FLOWS_V4", capacity.flow_lines(Family::V4))
+            .map_max_entries("FLOWS_V6", capacity.flow_lines(Family::V6))
+            // Ids of listeners begin at 1.
+            .map_max_entries("LISTENER_STATS", u32::from(capacity.listeners) + 1)
+            .map_max_entries("BACKEND_STATS", capacity.backends.into());
+        let mut object = loader.load(OBJECT)?;
+        let maps = Maps::new(&object)?;
+        let name = Self::PROGRAM;
+        let refused = |source| LoadError::Program { name, source };
+        let program: &mut Xdp =
+            object.program_mut(name).ok_or(LoadError::NoProgram { name })?.try_into().map_err(refused)?;
+        program.load().map_err(refused)?;
+        Ok(Self { object, maps, clock, config: config.0 })
+    }
+
+    /// The maps that userspace writes.
+    pub fn memory(&self) -> Memory<'_> {
+        self.maps.memory()
+    }
+
+    /// What the program was loaded with.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The clock that the program goes by.
+    pub fn clock(&mut self) -> &mut Clock {
+        &mut self.clock
+    }
+
+    /// What the program has counted.
+    pub fn statistics(&self) -> Result<Statistics, StatisticsError> {
+        Statistics::read(&self.object)
+    }
+
+    /// Runs the program `repeat` times on a packet that is on no wire. From the second time on it gets what it
+    /// made the time before.
+    pub fn run(&mut self, packet: &[u8], repeat: u32) -> Result<Ran, RunError> {
+        let program: &mut Xdp =
+            self.object.program_mut(Self::PROGRAM).ok_or(ProgramError::NotLoaded)?.try_into()?;
+        // Room for an outer header.
+        let mut out = vec![0; packet.len() + 64];
+        let options = TestRunOptions {
+            data_in: Some(packet),
+            data_out: Some(&mut out),
+            repeat,
+            ..TestRunOptions::new()
+        };
+        let result = program.test_run(options)?;
+        out.truncate(result.data_size_out as usize);
+        Ok(Ran { action: result.return_value, packet: out, duration: result.duration })
+    }
+}
+
+fn config(settings: &Settings, clock: &Clock, random: &mut dyn FnMut() -> u64) -> Config {
+    let timeouts = |timeouts: &FlowTimeouts| Timeouts {
+        new: clock.ticks(timeouts.new),
+        confirmed: clock.ticks(timeouts.confirmed),
+        closing: clock.ticks(timeouts.closing),
+        _pad: 0,
+    };
+    let shift = |lines: u32| u64::BITS - lines.trailing_zeros();
+    let mut secret = || Secret::new(std::array::from_fn(|_| random()));
+    let capacity = &settings.capacity;
+    Config {
+        line_secret: secret(),
+        key_secret: secret(),
+        flow_shift: [Family::V4, Family::V6].map(|family| shift(capacity.flow_lines(family))),
+        listener_shift: shift(capacity.listener_lines()),
+        tick_shift: clock.tick_shift(),
+        timeouts: [timeouts(&settings.tcp), timeouts(&settings.udp)],
+    }
+}
+
+/// A configuration as bytes.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Global(Config);
+
+#[expect(unsafe_code, reason = "aya takes bytes of such types only")]
+// SAFETY: integers without padding: the size of a `Config` is asserted to be the sum of theirs.
+unsafe impl aya::Pod for Global {}
+
+#[cfg(test)]
+mod tests;

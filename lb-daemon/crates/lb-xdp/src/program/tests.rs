@@ -1,0 +1,190 @@
+//! Packets in, packets out, in the kernel: the same samples that the host's tests have, and the same verdicts,
+//! byte for byte.
+
+use lb_common::flow::{Line, State};
+use lb_common::host::{Expected, HostPacket, HostTables, Sample, samples};
+use lb_common::{Verdict, balance};
+
+use crate::desired::Standing;
+use crate::reconcile::{GRACE, Outcome, Reconciler};
+use crate::tests::{Tunnels, beginning, desired, memory, pool};
+
+use super::*;
+
+const CAPACITY: Capacity = Capacity { flows_v4: 1000, flows_v6: 1000, listeners: 16, pools: 4, backends: 16 };
+
+fn settings() -> Settings {
+    let seconds = Duration::from_secs;
+    let timeouts = FlowTimeouts { new: seconds(30), confirmed: seconds(60), closing: seconds(10) };
+    Settings { capacity: CAPACITY, tcp: timeouts, udp: timeouts }
+}
+
+/// A program in the kernel; `None`, loudly, if that cannot be had and need not be.
+fn load() -> Option<Balancer> {
+    let mut state = 1;
+    let mut random = || {
+        state = lb_common::flow_hash::absorb(state, 1);
+        state
+    };
+    match Balancer::load(&settings(), &mut random) {
+        Ok(balancer) => Some(balancer),
+        Err(error)
+            if rustix::process::geteuid().is_root() || std::env::var_os("SLUICE_REQUIRE_LAB").is_some() =>
+        {
+            panic!("{error}: {:?}", std::error::Error::source(&error).map(ToString::to_string))
+        }
+        Err(error) => {
+            eprintln!("SKIPPED, this needs root: {error}");
+            None
+        }
+    }
+}
+
+/// The program, and the same balancer on the host.
+struct Both {
+    kernel: Balancer,
+    host: HostTables,
+}
+
+impl Both {
+    fn new(tunnels: Tunnels) -> Option<(Self, Reconciler)> {
+        let kernel = load()?;
+        let host = HostTables::new(*kernel.config(), CAPACITY.backends.into());
+        let (now, desired) = (beginning(), desired(tunnels));
+        let mut reconciler = Reconciler::new(&CAPACITY);
+        assert_eq!(reconciler.reconcile(kernel.memory(), &desired, now), Ok(Outcome::Applied));
+        let mut twin = Reconciler::new(&CAPACITY);
+        assert_eq!(twin.reconcile(memory(&host), &desired, now), Ok(Outcome::Applied));
+        Some((Self { kernel, host }, reconciler))
+    }
+
+    /// Runs a frame through both, which must make the same of it.
+    fn run(&mut self, name: &str, frame: &[u8]) -> Verdict {
+        let ran = self.kernel.run(frame, 1).unwrap();
+        let mut packet = HostPacket::new(frame);
+        let verdict = balance(&mut packet, &self.host);
+        let action = match verdict {
+            Verdict::Drop(_) => 1,
+            Verdict::Pass(_) => 2,
+            Verdict::Transmit => 3,
+            Verdict::Redirect(_) => 4,
+        };
+        assert_eq!(ran.action, action, "{name}: {verdict:?} on the host");
+        assert_eq!(ran.packet, packet.bytes(), "{name}");
+        verdict
+    }
+}
+
+#[test]
+fn the_kernel_makes_of_every_sample_what_the_host_makes_of_it() {
+    for tunnels in [Tunnels::V4, Tunnels::V6] {
+        let Some((mut both, _)) = Both::new(tunnels) else { return };
+        for Sample { name, frame, expected } in samples() {
+            let verdict = both.run(&name, &frame);
+            let expected = match expected {
+                Expected::Forward => Verdict::Transmit,
+                Expected::Pass(reason) => Verdict::Pass(reason),
+                Expected::Drop(reason) => Verdict::Drop(reason),
+            };
+            assert_eq!(verdict, expected, "{name}");
+        }
+        let statistics = both.kernel.statistics().unwrap();
+        let passed = statistics.passed.iter().map(|&(reason, n)| (n, both.host.passed.of(reason as u64)));
+        let dropped = statistics.dropped.iter().map(|&(reason, n)| (n, both.host.dropped.of(reason as u64)));
+        for (kernel, host) in passed.chain(dropped) {
+            assert_eq!(kernel, host);
+        }
+        for (counts, counter) in statistics.backends.iter().zip(&both.host.backend_counters) {
+            let host = (counter.packets.load(), counter.bytes.load(), counter.flows.load());
+            assert_eq!((counts.packets, counts.bytes, counts.flows), host);
+        }
+    }
+}
+
+/// A TCP segment of one of many clients.
+fn segment(client: u32, flags: u8) -> Vec<u8> {
+    let mut frame = samples().swap_remove(0).frame;
+    frame[26..30].copy_from_slice(&client.to_be_bytes());
+    frame[47] = flags;
+    frame
+}
+
+const SYN: u8 = 2;
+const ACK: u8 = 16;
+
+fn flow_states(lines: &[Line]) -> Vec<State> {
+    lines
+        .iter()
+        .flat_map(Line::ways)
+        .map(|seen| seen.entry.state())
+        .filter(|&state| state >= State::NEW)
+        .collect()
+}
+
+#[test]
+fn flows_stay_through_a_change_and_leave_a_dead_backend() {
+    let Some((mut both, mut reconciler)) = Both::new(Tunnels::V4) else { return };
+    let sent_to =
+        |both: &mut Both, client, flags| both.kernel.run(&segment(client, flags), 1).unwrap().packet[33];
+    let before: Vec<u8> = (0..200)
+        .map(|client| {
+            sent_to(&mut both, client, SYN);
+            sent_to(&mut both, client, ACK)
+        })
+        .collect();
+    assert!([1, 2, 3].iter().all(|backend| before.contains(backend)), "{before:?}");
+    assert!(flow_states(both.kernel.memory().flows_v4).iter().all(|&state| state == State::CONFIRMED));
+
+    // Backend b takes no new flows, but keeps those that it has.
+    let mut desired = desired(Tunnels::V4);
+    let keeps = desired.pools[0].backends.clone();
+    let mut takes = keeps.clone();
+    takes[1].standing = Standing::Dead;
+    desired.pools[0] = pool("v4", takes.clone());
+    desired.pools[0].backends = keeps;
+    let later = beginning() + GRACE * 2;
+    assert_eq!(reconciler.reconcile(both.kernel.memory(), &desired, later), Ok(Outcome::Applied));
+    let drained: Vec<u8> = (0..200).map(|client| sent_to(&mut both, client, ACK)).collect();
+    assert_eq!(drained, before);
+    assert!((1000..1200).all(|client| sent_to(&mut both, client, SYN) != 2));
+
+    // Now it is dead.
+    desired.pools[0].backends = takes;
+    assert_eq!(reconciler.reconcile(both.kernel.memory(), &desired, later), Ok(Outcome::Applied));
+    let after: Vec<u8> = (0..200).map(|client| sent_to(&mut both, client, ACK)).collect();
+    for (before, after) in before.into_iter().zip(after) {
+        assert!(if before == 2 { after != 2 } else { after == before }, "{before} became {after}");
+    }
+}
+
+#[test]
+fn the_sweeper_forgets_flows_of_dead_backends_and_counts_the_others() {
+    let Some((mut both, mut reconciler)) = Both::new(Tunnels::V4) else { return };
+    for client in 0..200 {
+        both.kernel.run(&segment(client, SYN), 1).unwrap();
+    }
+    both.kernel.run(&segment(0, ACK), 1).unwrap();
+    let (tick, now) = (both.kernel.clock().now().unwrap(), beginning());
+    let [v4, v6] = reconciler.sweep(both.kernel.memory(), tick, now);
+    assert_eq!((v4.new, v4.confirmed, v4.closing, v4.forgotten), (199, 1, 0, 0));
+    assert_eq!(v4.ways, u64::from(CAPACITY.flow_lines(Family::V4) * Line::WAYS));
+    assert_eq!((v6.new, v6.forgotten), (0, 0));
+    let mut desired = desired(Tunnels::V4);
+    desired.listeners.clear();
+    let later = now + GRACE;
+    assert_eq!(reconciler.reconcile(both.kernel.memory(), &desired, later), Ok(Outcome::Applied));
+    let [v4, _] = reconciler.sweep(both.kernel.memory(), tick, later);
+    assert_eq!((v4.new + v4.confirmed, v4.forgotten), (0, 200));
+    assert_eq!(both.kernel.run(&segment(0, ACK), 1).unwrap().action, 2, "no listener any more");
+}
+
+#[test]
+fn the_verifier_looks_at_no_more_than_a_quarter_of_what_it_may() {
+    let Some(balancer) = load() else { return };
+    let program: &Xdp = balancer.object.program(Balancer::PROGRAM).unwrap().try_into().unwrap();
+    let info = program.info().unwrap();
+    // Kernels before 5.16 do not say.
+    if let Some(verified) = info.verified_instruction_count() {
+        assert!(verified <= 250_000, "{verified}");
+    }
+}
