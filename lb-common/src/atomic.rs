@@ -9,6 +9,7 @@ use core::sync::atomic::AtomicU64;
 #[cfg(not(target_arch = "bpf"))]
 use core::sync::atomic::{Ordering, fence};
 
+use crate::testing::{Plan, RaceCount};
 use crate::{
     BackendEntry, Control, Counter, ListenerLine, ListenerV4, ListenerV6, PoolEntry, RingLine, flow,
 };
@@ -44,6 +45,8 @@ shared! {
     ListenerLine<ListenerV4>: 8,
     ListenerLine<ListenerV6>: 16,
     Control: 8,
+    Plan: 16,
+    RaceCount: 2,
 }
 
 impl Word {

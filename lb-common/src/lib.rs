@@ -37,6 +37,7 @@ mod packet;
 mod parse;
 mod pool;
 mod secret;
+pub mod testing;
 mod track;
 mod verdict;
 

@@ -1,6 +1,6 @@
 //! `cargo xtask ebpf`: builds the XDP programs, byte for byte the same wherever it runs.
 //!
-//! The object is committed, so that a user needs nothing but stable cargo. `--check` fails where the committed
+//! The objects are committed, so that a user needs nothing but stable cargo. `--check` fails where the committed
 //! object is not what the sources build.
 
 use std::fs;
@@ -12,46 +12,41 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::step::step;
 use crate::workspace::{cargo, metadata, root};
 
-/// What to do with the object.
+/// What to do with the objects.
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {
-    /// Write nothing, but fail if the committed object is not what the sources build.
+    /// Write nothing, but fail if the committed objects are not what the sources build.
     #[arg(long)]
     pub(crate) check: bool,
 }
 
-/// The compiler that builds the object: another one builds another object.
+/// The compiler: another one builds other objects.
 const RUSTC: &str = "1.95.0";
 /// The linker, whose LLVM must be the compiler's.
 const LINKER: &str = "0.10.0";
 const TARGET: &str = "bpfel-unknown-none";
-/// The committed object, from the top directory.
-const OBJECT: &str = "lb-ebpf/balancer.bpf.o";
+/// The programs of lb-ebpf: binaries there, committed as `lb-ebpf/NAME.bpf.o`. Only the first is shipped.
+const PROGRAMS: [&str; 2] = ["balancer", "testing"];
 
-/// Builds the object; writes or compares it.
+/// Builds the objects; writes or compares them.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let built = build()?;
-    let committed = root().join(OBJECT);
-    if !args.check {
-        fs::write(&committed, &built).with_context(|| committed.display().to_string())?;
-        println!("{OBJECT}: {} bytes", built.len());
-        return Ok(());
-    }
-    let found = fs::read(&committed).with_context(|| committed.display().to_string())?;
-    if found != built {
-        bail!("{OBJECT} is not what its sources build: run `cargo xtask ebpf` and commit it");
-    }
-    Ok(())
-}
-
-/// Builds the object and returns its bytes.
-fn build() -> Result<Vec<u8>> {
     expect_version("rustc", RUSTC)?;
     expect_version("bpf-linker", LINKER)?;
     let target = target_directory()?;
     step("eBPF programs", &mut build_command(&target)?)?;
-    let object = target.join(TARGET).join("release/balancer");
-    fs::read(&object).with_context(|| object.display().to_string())
+    for program in PROGRAMS {
+        let read = |path: &Path| fs::read(path).with_context(|| path.display().to_string());
+        let built = read(&target.join(TARGET).join("release").join(program))?;
+        let name = format!("lb-ebpf/{program}.bpf.o");
+        let committed = root().join(&name);
+        if !args.check {
+            fs::write(&committed, &built).with_context(|| name.clone())?;
+            println!("{name}: {} bytes", built.len());
+        } else if read(&committed)? != built {
+            bail!("{name} is not what its sources build: run `cargo xtask ebpf` and commit it");
+        }
+    }
+    Ok(())
 }
 
 fn build_command(target: &Path) -> Result<Command> {

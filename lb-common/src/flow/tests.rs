@@ -88,6 +88,15 @@ fn a_way_that_changed_since_it_was_seen_is_left_alone() {
 }
 
 #[test]
+fn a_way_that_is_being_written_is_left_alone() {
+    let line = Line::default();
+    line.ways.iter().for_each(|way| way.entry.store(Entry::CLAIMED.0));
+    let (seen, readiness) = line.readiest(Tick(0));
+    assert_eq!(readiness.rank(), Rank::NEVER);
+    assert_eq!(seen.insert(7, entry(1, 1, State::NEW, 30)), Err(Lost));
+}
+
+#[test]
 fn a_line_that_was_full_once_overflows_for_ever() {
     let line = Line::default();
     for key in 0..u64::from(Line::WAYS) {

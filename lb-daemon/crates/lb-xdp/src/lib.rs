@@ -17,6 +17,8 @@ mod reconcile;
 mod statistics;
 mod sweep;
 mod target;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use capacity::Capacity;
 pub use check::ReconcileError;

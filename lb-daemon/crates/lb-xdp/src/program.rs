@@ -140,23 +140,26 @@ impl Balancer {
         Statistics::read(&self.object)
     }
 
-    /// Runs the program `repeat` times on a packet that is on no wire. From the second time on it gets what it
-    /// made the time before.
-    pub fn run(&mut self, packet: &[u8], repeat: u32) -> Result<Ran, RunError> {
-        let program: &mut Xdp =
-            self.object.program_mut(Self::PROGRAM).ok_or(ProgramError::NotLoaded)?.try_into()?;
-        // Room for an outer header.
-        let mut out = vec![0; packet.len() + 64];
-        let options = TestRunOptions {
-            data_in: Some(packet),
-            data_out: Some(&mut out),
-            repeat,
-            ..TestRunOptions::new()
-        };
-        let result = program.test_run(options)?;
-        out.truncate(result.data_size_out as usize);
-        Ok(Ran { action: result.return_value, packet: out, duration: result.duration })
+    /// Runs the program on a packet that is on no wire.
+    pub fn run(&self, packet: &[u8]) -> Result<Ran, RunError> {
+        run(self.program()?, packet, 1)
     }
+
+    pub(crate) fn program(&self) -> Result<&Xdp, ProgramError> {
+        self.object.program(Self::PROGRAM).ok_or(ProgramError::NotLoaded)?.try_into()
+    }
+}
+
+/// Runs a program `repeat` times on a packet that is on no wire. From the second time on it gets what it made
+/// the time before.
+pub(crate) fn run(program: &Xdp, packet: &[u8], repeat: u32) -> Result<Ran, RunError> {
+    // Room for an outer header.
+    let mut out = vec![0; packet.len() + 64];
+    let options =
+        TestRunOptions { data_in: Some(packet), data_out: Some(&mut out), repeat, ..TestRunOptions::new() };
+    let result = program.test_run(options)?;
+    out.truncate(result.data_size_out as usize);
+    Ok(Ran { action: result.return_value, packet: out, duration: result.duration })
 }
 
 fn config(settings: &Settings, clock: &Clock, random: &mut dyn FnMut() -> u64) -> Config {
@@ -189,4 +192,4 @@ struct Global(Config);
 unsafe impl aya::Pod for Global {}
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -13,20 +13,22 @@ use super::*;
 
 const CAPACITY: Capacity = Capacity { flows_v4: 1000, flows_v6: 1000, listeners: 16, pools: 4, backends: 16 };
 
-fn settings() -> Settings {
-    let seconds = Duration::from_secs;
-    let timeouts = FlowTimeouts { new: seconds(30), confirmed: seconds(60), closing: seconds(10) };
-    Settings { capacity: CAPACITY, tcp: timeouts, udp: timeouts }
+/// A program in the kernel; `None`, loudly, if that cannot be had and need not be.
+pub(crate) fn load() -> Option<Balancer> {
+    load_with(CAPACITY)
 }
 
-/// A program in the kernel; `None`, loudly, if that cannot be had and need not be.
-fn load() -> Option<Balancer> {
+/// The same with other room.
+pub(crate) fn load_with(capacity: Capacity) -> Option<Balancer> {
+    let seconds = Duration::from_secs;
+    let timeouts = FlowTimeouts { new: seconds(30), confirmed: seconds(60), closing: seconds(10) };
+    let settings = Settings { capacity, tcp: timeouts, udp: timeouts };
     let mut state = 1;
     let mut random = || {
         state = lb_common::flow_hash::absorb(state, 1);
         state
     };
-    match Balancer::load(&settings(), &mut random) {
+    match Balancer::load(&settings, &mut random) {
         Ok(balancer) => Some(balancer),
         Err(error)
             if rustix::process::geteuid().is_root() || std::env::var_os("SLUICE_REQUIRE_LAB").is_some() =>
@@ -60,7 +62,7 @@ impl Both {
 
     /// Runs a frame through both, which must make the same of it.
     fn run(&mut self, name: &str, frame: &[u8]) -> Verdict {
-        let ran = self.kernel.run(frame, 1).unwrap();
+        let ran = self.kernel.run(frame).unwrap();
         let mut packet = HostPacket::new(frame);
         let verdict = balance(&mut packet, &self.host);
         let action = match verdict {
@@ -123,13 +125,12 @@ fn flow_states(lines: &[Line]) -> Vec<State> {
 
 #[test]
 fn flows_stay_through_a_change_and_leave_a_dead_backend() {
-    let Some((mut both, mut reconciler)) = Both::new(Tunnels::V4) else { return };
-    let sent_to =
-        |both: &mut Both, client, flags| both.kernel.run(&segment(client, flags), 1).unwrap().packet[33];
+    let Some((both, mut reconciler)) = Both::new(Tunnels::V4) else { return };
+    let sent_to = |both: &Both, client, flags| both.kernel.run(&segment(client, flags)).unwrap().packet[33];
     let before: Vec<u8> = (0..200)
         .map(|client| {
-            sent_to(&mut both, client, SYN);
-            sent_to(&mut both, client, ACK)
+            sent_to(&both, client, SYN);
+            sent_to(&both, client, ACK)
         })
         .collect();
     assert!([1, 2, 3].iter().all(|backend| before.contains(backend)), "{before:?}");
@@ -144,14 +145,14 @@ fn flows_stay_through_a_change_and_leave_a_dead_backend() {
     desired.pools[0].backends = keeps;
     let later = beginning() + GRACE * 2;
     assert_eq!(reconciler.reconcile(both.kernel.memory(), &desired, later), Ok(Outcome::Applied));
-    let drained: Vec<u8> = (0..200).map(|client| sent_to(&mut both, client, ACK)).collect();
+    let drained: Vec<u8> = (0..200).map(|client| sent_to(&both, client, ACK)).collect();
     assert_eq!(drained, before);
-    assert!((1000..1200).all(|client| sent_to(&mut both, client, SYN) != 2));
+    assert!((1000..1200).all(|client| sent_to(&both, client, SYN) != 2));
 
     // Now it is dead.
     desired.pools[0].backends = takes;
     assert_eq!(reconciler.reconcile(both.kernel.memory(), &desired, later), Ok(Outcome::Applied));
-    let after: Vec<u8> = (0..200).map(|client| sent_to(&mut both, client, ACK)).collect();
+    let after: Vec<u8> = (0..200).map(|client| sent_to(&both, client, ACK)).collect();
     for (before, after) in before.into_iter().zip(after) {
         assert!(if before == 2 { after != 2 } else { after == before }, "{before} became {after}");
     }
@@ -161,9 +162,9 @@ fn flows_stay_through_a_change_and_leave_a_dead_backend() {
 fn the_sweeper_forgets_flows_of_dead_backends_and_counts_the_others() {
     let Some((mut both, mut reconciler)) = Both::new(Tunnels::V4) else { return };
     for client in 0..200 {
-        both.kernel.run(&segment(client, SYN), 1).unwrap();
+        both.kernel.run(&segment(client, SYN)).unwrap();
     }
-    both.kernel.run(&segment(0, ACK), 1).unwrap();
+    both.kernel.run(&segment(0, ACK)).unwrap();
     let (tick, now) = (both.kernel.clock().now().unwrap(), beginning());
     let [v4, v6] = reconciler.sweep(both.kernel.memory(), tick, now);
     assert_eq!((v4.new, v4.confirmed, v4.closing, v4.forgotten), (199, 1, 0, 0));
@@ -175,14 +176,13 @@ fn the_sweeper_forgets_flows_of_dead_backends_and_counts_the_others() {
     assert_eq!(reconciler.reconcile(both.kernel.memory(), &desired, later), Ok(Outcome::Applied));
     let [v4, _] = reconciler.sweep(both.kernel.memory(), tick, later);
     assert_eq!((v4.new + v4.confirmed, v4.forgotten), (0, 200));
-    assert_eq!(both.kernel.run(&segment(0, ACK), 1).unwrap().action, 2, "no listener any more");
+    assert_eq!(both.kernel.run(&segment(0, ACK)).unwrap().action, 2, "no listener any more");
 }
 
 #[test]
 fn the_verifier_looks_at_no_more_than_a_quarter_of_what_it_may() {
     let Some(balancer) = load() else { return };
-    let program: &Xdp = balancer.object.program(Balancer::PROGRAM).unwrap().try_into().unwrap();
-    let info = program.info().unwrap();
+    let info = balancer.program().unwrap().info().unwrap();
     // Kernels before 5.16 do not say.
     if let Some(verified) = info.verified_instruction_count() {
         assert!(verified <= 250_000, "{verified}");

@@ -1,0 +1,113 @@
+//! Several CPUs at once, in the kernel.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use aya::maps::PerCpuArray;
+use lb_common::host::{HostPacket, HostTables, samples};
+use lb_common::testing::source;
+use lb_common::{Tick, Verdict, balance};
+
+use crate::capacity::Capacity;
+use crate::program::tests::{load, load_with};
+use crate::reconcile::{Outcome, Reconciler};
+use crate::sweep::sweep;
+use crate::tests::{Tunnels, beginning, desired, memory};
+
+use super::*;
+
+/// Runs one of the programs that race for a line, on two CPUs; look-ups, and how many of them found another
+/// flow's backend. Stops when `enough` look-ups were made, or at the first that was wrong.
+fn race(name: &str, enough: u64) -> Option<(u64, u64)> {
+    load()?;
+    let mut object = Ebpf::load(TESTING).unwrap();
+    program_mut(&mut object, name).unwrap().load().unwrap();
+    let counts = || {
+        let map = PerCpuArray::<_, [u64; 2]>::try_from(object.map("RACE_COUNTS").unwrap()).unwrap();
+        let cpus = map.get(&0, 0).unwrap();
+        cpus.iter().fold((0, 0), |(finds, wrong), [f, w]| (finds + f, wrong + w))
+    };
+    let racer = || {
+        while let (finds, 0) = counts()
+            && finds < enough
+        {
+            run(program(&object, name).unwrap(), &[0; 64], 10_000).unwrap();
+        }
+    };
+    thread::scope(|scope| {
+        scope.spawn(racer);
+        scope.spawn(racer);
+    });
+    Some(counts())
+}
+
+#[test]
+fn racing_cpus_never_take_a_flow_for_another() {
+    let Some((finds, wrong)) = race("race", 20_000_000) else { return };
+    assert_eq!(wrong, 0, "of {finds}");
+    assert!(finds >= 20_000_000);
+}
+
+/// Shows that the race above would be lost by a protocol that is almost right.
+#[test]
+fn without_the_second_read_they_do() {
+    let Some((finds, wrong)) = race("race_without_second_read", 2_000_000_000) else { return };
+    assert!(wrong > 0, "{finds} look-ups were all right");
+}
+
+const FLOWS: u32 = 64;
+
+/// A UDP packet to the samples' listener, as long as a wrapper's.
+fn template() -> Vec<u8> {
+    let mut frame = samples().into_iter().find(|sample| sample.name == "IPv4, untagged: UDP").unwrap().frame;
+    frame.resize(Plan::LENGTH_V4, 0);
+    frame
+}
+
+/// The balancer itself: two CPUs send packets of 64 flows, a third thread forgets flows all the time, in a table
+/// with room for eight. The backends must get exactly the packets of their flows.
+#[test]
+fn racing_packets_reach_their_own_backends() {
+    const PACKETS: u32 = 1 << 20;
+    let capacity = Capacity { flows_v4: 1, flows_v6: 1, listeners: 8, pools: 2, backends: 8 };
+    let Some(balancer) = load_with(capacity) else { return };
+    let host = HostTables::new(*balancer.config(), capacity.backends.into());
+    for memory in [balancer.memory(), memory(&host)] {
+        let mut reconciler = Reconciler::new(&capacity);
+        assert_eq!(reconciler.reconcile(memory, &desired(Tunnels::V4), beginning()), Ok(Outcome::Applied));
+    }
+    let mut expected = [0; 8];
+    for flow in 0..FLOWS {
+        let mut frame = template();
+        frame[26..30].copy_from_slice(&source(flow).to_ne_bytes());
+        let mut packet = HostPacket::new(&frame);
+        assert_eq!(balance(&mut packet, &host), Verdict::Transmit);
+        // Backend 10.0.0.n has index n - 1.
+        expected[usize::from(packet.bytes()[33]) - 1] += u64::from(2 * PACKETS / FLOWS);
+    }
+    let done = AtomicBool::new(false);
+    let send = || {
+        let mut wrapper = Wrapper::load().unwrap();
+        wrapper.aim(Target::Balancer(&balancer)).unwrap();
+        wrapper.set_packets(&template(), FLOWS, Order::Permuted);
+        let ran = wrapper.run(Family::V4, PACKETS).unwrap();
+        assert_eq!(ran.action, 3);
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                for now in (0..=u16::MAX).step_by(1 << 12) {
+                    sweep(balancer.memory().flows_v4, Tick(now), |_| true);
+                }
+            }
+        });
+        let senders = [scope.spawn(send), scope.spawn(send)];
+        senders.into_iter().for_each(|sender| sender.join().unwrap());
+        done.store(true, Ordering::Relaxed);
+    });
+    let statistics = balancer.statistics().unwrap();
+    let packets: Vec<u64> = statistics.backends.iter().map(|counts| counts.packets).collect();
+    assert_eq!(packets, expected, "{:?}", statistics.flow_events);
+    let flows: u64 = statistics.backends.iter().map(|counts| counts.flows).sum();
+    assert!(flows > 1000, "flows came and went: {flows}, {:?}", statistics.flow_events);
+}
