@@ -18,6 +18,7 @@ mod report;
 mod sandbox;
 mod stats;
 mod wire;
+mod xdp;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -39,6 +40,8 @@ pub(crate) struct Args {
 enum Layer {
     /// The L4 proxy: connections, bulk, idle memory, small messages, PROXY protocol, SNI, datagrams.
     L4(Options),
+    /// The XDP program: nanoseconds a packet; as root.
+    Xdp(xdp::Options),
 }
 
 /// How to measure it.
@@ -69,7 +72,10 @@ pub(crate) struct Options {
 
 /// Runs the benches; fails where a gate is missed.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let Layer::L4(options) = &args.layer;
+    let options = match &args.layer {
+        Layer::L4(options) => options,
+        Layer::Xdp(options) => return xdp::run(options),
+    };
     if options.inside {
         return l4::run(options);
     }

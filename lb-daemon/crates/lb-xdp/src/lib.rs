@@ -26,7 +26,7 @@ pub use clock::{Clock, ClockError};
 pub use desired::{Desired, DesiredBackend, DesiredListener, DesiredPool, Route, Standing};
 pub use mapped::MapError;
 pub use memory::Memory;
-pub use program::{Balancer, FlowTimeouts, LoadError, Ran, RunError, Settings};
+pub use program::{Balancer, FlowTimeouts, LoadError, Ran, RunError, Settings, Size};
 pub use reconcile::{GRACE, Outcome, Reconciler};
 pub use statistics::{Counts, Statistics, StatisticsError};
 pub use sweep::Fill;

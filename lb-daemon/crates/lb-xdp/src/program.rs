@@ -66,7 +66,7 @@ pub enum LoadError {
 
 /// Why a packet could not be tried.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot run the XDP program on a packet")]
+#[error("cannot ask or run the XDP program")]
 pub struct RunError(#[from] ProgramError);
 
 /// What became of a packet that was tried.
@@ -78,6 +78,15 @@ pub struct Ran {
     pub packet: Vec<u8>,
     /// Time of one run, if there were many.
     pub duration: Duration,
+}
+
+/// How large a program is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// Instructions that the verifier looked at; kernels before 5.16 do not say.
+    pub verified: Option<u32>,
+    /// Bytes of machine code.
+    pub jitted: u32,
 }
 
 /// The load balancer in the kernel, attached to nothing.
@@ -143,6 +152,12 @@ impl Balancer {
     /// Runs the program on a packet that is on no wire.
     pub fn run(&self, packet: &[u8]) -> Result<Ran, RunError> {
         run(self.program()?, packet, 1)
+    }
+
+    /// How large the program is.
+    pub fn size(&self) -> Result<Size, RunError> {
+        let info = self.program()?.info()?;
+        Ok(Size { verified: info.verified_instruction_count(), jitted: info.size_jitted() })
     }
 
     pub(crate) fn program(&self) -> Result<&Xdp, ProgramError> {

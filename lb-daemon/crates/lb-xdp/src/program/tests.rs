@@ -182,9 +182,7 @@ fn the_sweeper_forgets_flows_of_dead_backends_and_counts_the_others() {
 #[test]
 fn the_verifier_looks_at_no_more_than_a_quarter_of_what_it_may() {
     let Some(balancer) = load() else { return };
-    let info = balancer.program().unwrap().info().unwrap();
-    // Kernels before 5.16 do not say.
-    if let Some(verified) = info.verified_instruction_count() {
+    if let Some(verified) = balancer.size().unwrap().verified {
         assert!(verified <= 250_000, "{verified}");
     }
 }
