@@ -359,7 +359,10 @@ impl Row {
         let Spread { median, min, max } = self.spread;
         let gate = self.gate.filter(|_| !options.quick);
         if options.json {
-            let mut row = json!({ "case": self.case, "peer": "sluice", "unit": self.unit, "median": median, "min": min, "max": max });
+            let (case, unit) = (&self.case, self.unit);
+            let mut row = json!({
+                "case": case, "peer": "sluice", "unit": unit, "median": median, "min": min, "max": max,
+            });
             if let (Some(gate), Some(row)) = (gate, row.as_object_mut()) {
                 row.insert("gate".to_owned(), json!(gate.figure()));
                 row.insert("ok".to_owned(), json!(self.is_met()));
