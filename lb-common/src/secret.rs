@@ -72,6 +72,18 @@ mod tests {
         fill.iter().map(|&n| n.saturating_sub(4)).sum()
     }
 
+    /// Somebody who does not know the key and aims at one line under a key of his own hits all lines alike.
+    #[test]
+    fn a_flood_aimed_at_one_line_misses() {
+        let (own, ours) = (Secret::new([0x1234_5678_9abc_def1; 9]), Secret::new([0x0fed_cba9_8765_4321; 9]));
+        let line = |secret: &Secret, client: u32| secret.hash_short(client, 80, 1) >> 56;
+        let mut hits = [0_u32; 256];
+        let aimed = (0..).filter(|&client| line(&own, client) == 7).take(25_600);
+        aimed.for_each(|client| hits[usize::try_from(line(&ours, client)).unwrap()] += 1);
+        // 100 on average; a binomial deviates by 10, six of which allow for every one of 256 lines.
+        assert!(hits.iter().all(|&n| (40..=160).contains(&n)), "{hits:?}");
+    }
+
     proptest! {
         /// A random hash leaves over 4096 × E[max(0, Poisson(1) − 4)] = 18; a hundred would show a pattern.
         #[test]

@@ -11,7 +11,8 @@ use crate::tests::{Tunnels, beginning, desired, memory, pool};
 
 use super::*;
 
-const CAPACITY: Capacity = Capacity { flows_v4: 1000, flows_v6: 1000, listeners: 16, pools: 4, backends: 16 };
+pub(crate) const CAPACITY: Capacity =
+    Capacity { flows_v4: 1000, flows_v6: 1000, listeners: 16, pools: 4, backends: 16 };
 
 /// A program in the kernel; `None`, loudly, if that cannot be had and need not be.
 pub(crate) fn load() -> Option<Balancer> {

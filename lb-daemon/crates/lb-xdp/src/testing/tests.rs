@@ -7,12 +7,13 @@ use aya::maps::PerCpuArray;
 use lb_common::host::{HostPacket, HostTables, samples};
 use lb_common::testing::source;
 use lb_common::{Tick, Verdict, balance};
+use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::capacity::Capacity;
-use crate::program::tests::{load, load_with};
-use crate::reconcile::{Outcome, Reconciler};
+use crate::program::tests::{CAPACITY, load, load_with};
+use crate::reconcile::{GRACE, Outcome, Reconciler};
 use crate::sweep::sweep;
-use crate::tests::{Tunnels, beginning, desired, memory};
+use crate::tests::{Tunnels, backend, beginning, desired, memory, pool};
 
 use super::*;
 
@@ -110,4 +111,86 @@ fn racing_packets_reach_their_own_backends() {
     assert_eq!(packets, expected, "{:?}", statistics.flow_events);
     let flows: u64 = statistics.backends.iter().map(|counts| counts.flows).sum();
     assert!(flows > 1000, "flows came and went: {flows}, {:?}", statistics.flow_events);
+}
+
+const SYN: u8 = 2;
+const ACK: u8 = 16;
+
+/// A TCP segment to the samples' listener.
+fn segment(client: u32, client_port: u16, flags: u8) -> Vec<u8> {
+    let mut frame = samples().swap_remove(0).frame;
+    frame.resize(Plan::LENGTH_V4, 0);
+    frame[26..30].copy_from_slice(&client.to_be_bytes());
+    frame[34..36].copy_from_slice(&client_port.to_be_bytes());
+    frame[47] = flags;
+    frame
+}
+
+/// The last byte of the backend's address to which a segment went.
+fn sent_to(balancer: &Balancer, segment: &[u8]) -> u8 {
+    let ran = balancer.run(segment).unwrap();
+    assert_eq!(ran.action, 3);
+    ran.packet[33]
+}
+
+#[test]
+fn ten_thousand_flows_survive_ten_million_forged_ones_and_a_change() {
+    const FLOWS: u32 = 10_000;
+    let capacity = Capacity { flows_v4: 20_000, flows_v6: 1, listeners: 8, pools: 2, backends: 8 };
+    let Some(balancer) = load_with(capacity) else { return };
+    let (mut desired, now) = (desired(Tunnels::V4), beginning());
+    let mut reconciler = Reconciler::new(&capacity);
+    assert_eq!(reconciler.reconcile(balancer.memory(), &desired, now), Ok(Outcome::Applied));
+    let before: Vec<u8> = (0..FLOWS)
+        .map(|client| {
+            sent_to(&balancer, &segment(client, 40_000, SYN));
+            sent_to(&balancer, &segment(client, 40_000, ACK))
+        })
+        .collect();
+
+    let mut wrapper = Wrapper::load().unwrap();
+    wrapper.aim(Target::Balancer(&balancer)).unwrap();
+    wrapper.set_packets(&segment(0, 50_000, SYN), 1 << 24, Order::Permuted);
+    assert_eq!(wrapper.run(Family::V4, 10_000_000).unwrap().action, 3);
+    desired.pools[0] = pool("v4", desired.pools[0].backends[..2].to_vec());
+    desired.pools[0].backends.push(backend("c", Tunnels::V4, 3));
+    assert_eq!(reconciler.reconcile(balancer.memory(), &desired, now + GRACE * 2), Ok(Outcome::Applied));
+
+    let after: Vec<u8> = (0..FLOWS).map(|client| sent_to(&balancer, &segment(client, 40_000, ACK))).collect();
+    let lost = before.iter().zip(&after).filter(|(before, after)| before != after).count();
+    assert_eq!(lost, 0);
+    assert!(
+        (0..100).all(|client| sent_to(&balancer, &segment(client, 60_000, ACK)) != 3),
+        "c takes no new flows"
+    );
+}
+
+#[test]
+fn another_cpu_finds_the_same_flow() {
+    let Some(balancer) = load() else { return };
+    let mut desired = desired(Tunnels::V4);
+    let mut reconciler = Reconciler::new(&CAPACITY);
+    let now = beginning();
+    assert_eq!(reconciler.reconcile(balancer.memory(), &desired, now), Ok(Outcome::Applied));
+    let on_cpu = |cpu, client, flags| {
+        let run = || {
+            let mut set = CpuSet::new();
+            set.set(cpu);
+            sched_setaffinity(None, &set).unwrap();
+            sent_to(&balancer, &segment(client, 40_000, flags))
+        };
+        thread::scope(|scope| scope.spawn(run).join().unwrap())
+    };
+    if thread::available_parallelism().unwrap().get() < 2 {
+        eprintln!("SKIPPED, this needs two CPUs");
+        return;
+    }
+    let before: Vec<u8> = (0..100).map(|client| on_cpu(0, client, SYN)).collect();
+    // What Maglev says now is not what it said then.
+    desired.pools[0] = pool("v4", desired.pools[0].backends[..2].to_vec());
+    desired.pools[0].backends.push(backend("c", Tunnels::V4, 3));
+    assert_eq!(reconciler.reconcile(balancer.memory(), &desired, now + GRACE * 2), Ok(Outcome::Applied));
+    let after: Vec<u8> = (0..100).map(|client| on_cpu(1, client, ACK)).collect();
+    assert_eq!(before, after);
+    assert!(before.contains(&3));
 }
