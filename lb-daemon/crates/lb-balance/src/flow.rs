@@ -1,13 +1,15 @@
 //! The hash of a flow, which consistent hashing turns into a place in its table.
 //!
-//! It must not depend on the instance: two nodes with the same seed choose alike, whatever their history. Multiply-mix
-//! on 64-bit words only, so that an eBPF program can compute the very same value.
+//! It must not depend on the instance: two nodes with the same seed choose alike, whatever their history. The hash itself is
+//! lb-common's, because the XDP program computes it too; here addresses become its words.
 
 use std::net::{IpAddr, SocketAddr};
 
+use lb_common::flow_hash;
+
 /// The hash of one flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct FlowHash(u64);
+pub struct FlowHash(flow_hash::FlowHash);
 
 /// The transport protocol, by its IANA number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,37 +24,30 @@ pub enum Protocol {
 impl FlowHash {
     /// Hashes the 5-tuple. An IPv4-mapped IPv6 address counts as the IPv4 address that it is.
     pub fn of_tuple(seed: u32, protocol: Protocol, client: SocketAddr, local: SocketAddr) -> Self {
-        let ports =
-            u64::from(client.port()) << 32 | u64::from(local.port()) << 16 | u64::from(protocol as u8);
-        let mut hash = absorb(u64::from(seed), ports);
-        match (client.ip().to_canonical(), local.ip().to_canonical()) {
+        let transport = flow_hash::transport_word(protocol as u8, client.port(), local.port());
+        Self(match (client.ip().to_canonical(), local.ip().to_canonical()) {
             (IpAddr::V4(client), IpAddr::V4(local)) => {
-                hash = absorb(hash, u64::from(client.to_bits()) << 32 | u64::from(local.to_bits()));
+                flow_hash::FlowHash::of_tuple_v4(seed, transport, client.to_bits(), local.to_bits())
             }
             (client, local) => {
-                for half in halves(client).into_iter().chain(halves(local)) {
-                    hash = absorb(hash, half);
-                }
+                flow_hash::FlowHash::of_tuple_v6(seed, transport, halves(client), halves(local))
             }
-        }
-        Self(hash)
+        })
     }
 
     /// Hashes the client's address alone, for those who want all flows of a client to go to one place. An IPv4-mapped
     /// IPv6 address counts as the IPv4 address that it is.
     pub fn of_client(seed: u32, client: IpAddr) -> Self {
-        let hash = absorb(u64::from(seed), 0); // where a tuple has its ports: none
         Self(match client.to_canonical() {
-            IpAddr::V4(client) => absorb(hash, u64::from(client.to_bits())),
-            client @ IpAddr::V6(_) => halves(client).into_iter().fold(hash, absorb),
+            IpAddr::V4(client) => flow_hash::FlowHash::of_client_v4(seed, client.to_bits()),
+            client @ IpAddr::V6(_) => flow_hash::FlowHash::of_client_v6(seed, halves(client)),
         })
     }
 
-    /// The place among `len` that this flow gets at its `attempt`-th try: Lemire's multiply-shift instead of a modulo
-    /// (<https://arxiv.org/abs/1805.10941>). Further attempts are as good as independent hashes.
+    /// The place among `len` that this flow gets at its `attempt`-th try. Further attempts are as good as independent
+    /// hashes.
     pub fn place(self, attempt: u32, len: u32) -> usize {
-        let hash = if attempt == 0 { self.0 } else { absorb(self.0, u64::from(attempt)) };
-        (((hash >> 32) * u64::from(len)) >> 32) as usize
+        self.0.place(attempt, len) as usize
     }
 }
 
@@ -63,15 +58,6 @@ fn halves(ip: IpAddr) -> [u64; 2] {
     };
     #[expect(clippy::cast_possible_truncation, reason = "the lower half is what is wanted")]
     [(bits >> 64) as u64, bits as u64]
-}
-
-/// Mixes one word into the state: the finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014), a bijection of the
-/// word for every state, so that two flows that differ in one word only never collide there.
-pub(crate) fn absorb(state: u64, word: u64) -> u64 {
-    let mut z = (state ^ word).wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]
@@ -85,16 +71,16 @@ mod tests {
     #[test]
     fn never_changes_between_releases() {
         // Changing these values moves every flow of every user on upgrade.
-        assert_eq!(hash(0, "192.0.2.1:1234", "198.51.100.1:80"), FlowHash(0x333c_403c_0df2_8b2e));
-        assert_eq!(hash(7, "[2001:db8::1]:1234", "[2001:db8::2]:80"), FlowHash(0xc918_82a4_f143_274f));
+        assert_eq!(hash(0, "192.0.2.1:1234", "198.51.100.1:80").0.to_bits(), 0x333c_403c_0df2_8b2e);
+        assert_eq!(hash(7, "[2001:db8::1]:1234", "[2001:db8::2]:80").0.to_bits(), 0xc918_82a4_f143_274f);
     }
 
     #[test]
     fn client_hashes_never_change_between_releases() {
         let hash = |seed, client: &str| FlowHash::of_client(seed, client.parse().unwrap());
-        assert_eq!(hash(0, "192.0.2.1"), FlowHash(0x712f_d75d_35f9_4755));
-        assert_eq!(hash(7, "192.0.2.1"), FlowHash(0x5da1_f317_f509_cf68));
-        assert_eq!(hash(7, "2001:db8::1"), FlowHash(0xec66_0fa3_574f_b64a));
+        assert_eq!(hash(0, "192.0.2.1").0.to_bits(), 0x712f_d75d_35f9_4755);
+        assert_eq!(hash(7, "192.0.2.1").0.to_bits(), 0x5da1_f317_f509_cf68);
+        assert_eq!(hash(7, "2001:db8::1").0.to_bits(), 0xec66_0fa3_574f_b64a);
         assert_eq!(hash(0, "::ffff:192.0.2.1"), hash(0, "192.0.2.1"));
         assert_ne!(hash(0, "2001:db8::1"), hash(0, "2001:db8:0:1::1"));
         assert_ne!(hash(0, "2001:db8::1"), hash(0, "2001:db8::2"));

@@ -4,8 +4,8 @@
 use std::cmp::Ordering;
 
 use crate::contender::Contender;
-use crate::flow::absorb;
 use crate::{BackendIndex, Candidates, Member};
+use lb_common::flow_hash::absorb;
 
 /// Of two members drawn by weight, the one with fewer connections per weight.
 ///

@@ -54,7 +54,7 @@ struct Chance(u64);
 impl Chance {
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(1);
-        flow::absorb(self.0, 0)
+        lb_common::flow_hash::absorb(self.0, 0)
     }
 
     /// From 0 up to, but not including, 1.
@@ -88,7 +88,7 @@ fn turn(n: u32) -> Turn {
     Turn {
         flow: FlowHash::of_tuple(n, Protocol::Tcp, client, local),
         count: n,
-        random: flow::absorb(n.into(), 1),
+        random: lb_common::flow_hash::absorb(n.into(), 1),
     }
 }
 
