@@ -10,6 +10,9 @@ use lb_common::{
 use crate::check::ReconcileError;
 use crate::desired::{Route, Standing};
 
+// A ring's lines have as many slots as the table that they come from.
+const _: () = assert!(lb_common::SLOTS == lb_balance::Maglev::SLOTS);
+
 /// What the maps have to say.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Target {
