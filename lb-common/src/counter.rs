@@ -37,7 +37,7 @@ pub enum FlowEvent {
     ReplacedNew = 3,
     /// A flow found no way: its packets go where Maglev says as long as the backends stay the same.
     NoRoom = 4,
-    /// Two CPUs wanted one way: the flow of the later one goes untracked until its next packet.
+    /// Two CPUs wanted one way: the flow of the later one stays untracked, as where there is no room.
     LostRace = 5,
     /// A known flow was found in the neighbour of its line.
     FoundInNeighbour = 6,

@@ -17,7 +17,8 @@
 //!    flow's entry. Only this last write is unconditional: a claimed way is nobody else's. If the claim fails,
 //!    the flow stays untracked.
 //! 3. **Advance** (state, deadline) and **vacate** (the sweeper): one compare-exchange; if it fails, somebody
-//!    else has changed the way and knows better.
+//!    else has changed the way and knows better. If it succeeds on the entry of another flow that has the very
+//!    same bits, that flow's deadline or state moves, but never its backend.
 //!
 //! Why a find does not take another flow's entry: an entry names a flow only together with the key, and the key
 //! changes only while the entry is `CLAIMED`. Let the loads be *K*, *E*, *K*, *E*, with *E* another flow's. Then

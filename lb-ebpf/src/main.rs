@@ -63,10 +63,10 @@ fn trace(context: &XdpContext, verdict: Verdict) {
     }
 }
 
-/// Helpers that the kernel gives to GPL-compatible programs only are not used; the licence is Sluice's.
+/// Sluice's: no helper is used that the kernel keeps for programs under the GPL.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+static LICENSE: [u8; 18] = *b"Apache-2.0 OR MIT\0";
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {

@@ -50,11 +50,17 @@ static LISTENER_STATS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(1, 0
 #[map]
 static BACKEND_STATS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(1, 0);
 #[map]
-static PASSED: PerCpuArray<Word> = PerCpuArray::with_max_entries(PassReason::ALL.len() as u32, 0);
+static PASSED: PerCpuArray<Word> = PerCpuArray::with_max_entries(entries(&PassReason::ALL), 0);
 #[map]
-static DROPPED: PerCpuArray<Word> = PerCpuArray::with_max_entries(DropReason::ALL.len() as u32, 0);
+static DROPPED: PerCpuArray<Word> = PerCpuArray::with_max_entries(entries(&DropReason::ALL), 0);
 #[map]
-static FLOW_EVENTS: PerCpuArray<Word> = PerCpuArray::with_max_entries(FlowEvent::ALL.len() as u32, 0);
+static FLOW_EVENTS: PerCpuArray<Word> = PerCpuArray::with_max_entries(entries(&FlowEvent::ALL), 0);
+
+/// One entry for each of a few reasons.
+#[expect(clippy::cast_possible_truncation, reason = "there are a handful")]
+const fn entries<R>(all: &[R]) -> u32 {
+    all.len() as u32
+}
 
 /// The maps as the packet logic sees them.
 pub(crate) struct Maps;

@@ -49,6 +49,7 @@ fn wrap6(context: XdpContext) -> u32 {
 
 /// `LENGTH` bytes of packet, of which the four at `SOURCE` tell flows apart.
 #[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "lengths of packets")]
 fn wrap<const LENGTH: usize, const SOURCE: usize>(context: &XdpContext) -> u32 {
     let Some(plan) = PLAN.get(0) else { return XDP_ABORTED };
     let surplus = (context.data_end() - context.data()) as i32 - LENGTH as i32;
@@ -72,7 +73,7 @@ fn wrap<const LENGTH: usize, const SOURCE: usize>(context: &XdpContext) -> u32 {
     // SAFETY: `SOURCE` is the offset of a field of these `LENGTH` bytes.
     unsafe { source.write_unaligned(plan.next_source()) };
     // SAFETY: the map has programs of this type only; it returns only if it has none.
-    let _ = unsafe { TARGET.tail_call(context, 0) };
+    unsafe { TARGET.tail_call(context, 0) };
     XDP_ABORTED
 }
 
@@ -113,8 +114,9 @@ fn reference(context: XdpContext) -> u32 {
         return XDP_PASS;
     }
     let words = start as *mut u64;
+    let destination = words.wrapping_byte_add(30);
     // SAFETY: there are `LENGTH_V4` bytes, which is more than five words.
-    let destination = unsafe { words.byte_add(30).read_unaligned() };
+    let destination = unsafe { destination.read_unaligned() };
     // SAFETY: `REFERENCE` is not changed while programs run.
     if unsafe { REFERENCE.get(destination) }.is_some() {
         return XDP_DROP;
@@ -156,6 +158,7 @@ const RACER: ListenerId = ListenerId(1);
 const ROUNDS: u32 = 32;
 
 #[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "four bits and six")]
 fn race_with(find: impl Fn(&Line, u64) -> Entry) -> u32 {
     let (Some(line), Some(count)) = (RACE.get(0), RACE_COUNTS.get(0)) else { return XDP_ABORTED };
     // SAFETY: the helper has no arguments.
@@ -184,7 +187,7 @@ fn race_with(find: impl Fn(&Line, u64) -> Entry) -> u32 {
 /// See the balancer's.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+static LICENSE: [u8; 18] = *b"Apache-2.0 OR MIT\0";
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {

@@ -15,7 +15,7 @@ use crate::workspace::{cargo, metadata, root};
 /// What to do with the objects.
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {
-    /// Write nothing, but fail if the committed objects are not what the sources build.
+    /// Write nothing, but run clippy and fail if the committed objects are not what the sources build.
     #[arg(long)]
     pub(crate) check: bool,
 }
@@ -33,7 +33,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     expect_version("rustc", RUSTC)?;
     expect_version("bpf-linker", LINKER)?;
     let target = target_directory()?;
-    step("eBPF programs", &mut build_command(&target)?)?;
+    if args.check {
+        step("eBPF clippy", compile("clippy", &target)?.args(["--", "-D", "warnings"]))?;
+    }
+    step("eBPF programs", &mut compile("build", &target)?)?;
     for program in PROGRAMS {
         let read = |path: &Path| fs::read(path).with_context(|| path.display().to_string());
         let built = read(&target.join(TARGET).join("release").join(program))?;
@@ -49,8 +52,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn build_command(target: &Path) -> Result<Command> {
-    let mut command = cargo(&["build", "--release", "--locked", "--target", TARGET, "-Z", "build-std=core"]);
+/// A cargo command that compiles the programs.
+fn compile(act: &str, target: &Path) -> Result<Command> {
+    let mut command = cargo(&[act, "--release", "--locked", "--target", TARGET, "-Z", "build-std=core"]);
     command
         .current_dir(root().join("lb-ebpf"))
         .env("CARGO_TARGET_DIR", target)

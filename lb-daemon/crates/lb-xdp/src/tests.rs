@@ -1,10 +1,11 @@
 //! What the tests of several modules need.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::LazyLock;
 use std::time::Instant;
 
 use lb_balance::{BackendIndex, Maglev, Member};
-use lb_common::host::{HostTables, Sample};
+use lb_common::host::{HostTables, Sample, samples};
 use lb_common::{Choice, Mac, PortRange, Protocol};
 
 use crate::desired::{Desired, DesiredBackend, DesiredListener, DesiredPool, Route, Standing};
@@ -96,3 +97,18 @@ pub(crate) fn desired(v4: Tunnels) -> Desired {
     let pools = vec![pool("v4", backends(v4)), pool("v6", backends(Tunnels::V6))];
     Desired { seed: 7, listeners: listeners(), pools }
 }
+
+/// A TCP segment to the samples' IPv4 listener.
+pub(crate) fn segment(client: u32, client_port: u16, flags: u8) -> Vec<u8> {
+    static SAMPLE: LazyLock<Vec<u8>> = LazyLock::new(|| samples().swap_remove(0).frame);
+    let mut frame = SAMPLE.clone();
+    frame[26..30].copy_from_slice(&client.to_be_bytes());
+    frame[34..36].copy_from_slice(&client_port.to_be_bytes());
+    frame[47] = flags;
+    frame
+}
+
+/// Flags of TCP.
+pub(crate) const SYN: u8 = 2;
+/// Flags of TCP.
+pub(crate) const ACK: u8 = 16;

@@ -7,7 +7,7 @@ use lb_common::{Verdict, balance};
 
 use crate::desired::Standing;
 use crate::reconcile::{GRACE, Outcome, Reconciler};
-use crate::tests::{Tunnels, beginning, desired, memory, pool};
+use crate::tests::{ACK, SYN, Tunnels, beginning, desired, memory, pool, segment};
 
 use super::*;
 
@@ -104,17 +104,6 @@ fn the_kernel_makes_of_every_sample_what_the_host_makes_of_it() {
     }
 }
 
-/// A TCP segment of one of many clients.
-fn segment(client: u32, flags: u8) -> Vec<u8> {
-    let mut frame = samples().swap_remove(0).frame;
-    frame[26..30].copy_from_slice(&client.to_be_bytes());
-    frame[47] = flags;
-    frame
-}
-
-const SYN: u8 = 2;
-const ACK: u8 = 16;
-
 fn flow_states(lines: &[Line]) -> Vec<State> {
     lines
         .iter()
@@ -127,7 +116,8 @@ fn flow_states(lines: &[Line]) -> Vec<State> {
 #[test]
 fn flows_stay_through_a_change_and_leave_a_dead_backend() {
     let Some((both, mut reconciler)) = Both::new(Tunnels::V4) else { return };
-    let sent_to = |both: &Both, client, flags| both.kernel.run(&segment(client, flags)).unwrap().packet[33];
+    let sent_to =
+        |both: &Both, client, flags| both.kernel.run(&segment(client, 40_000, flags)).unwrap().packet[33];
     let before: Vec<u8> = (0..200)
         .map(|client| {
             sent_to(&both, client, SYN);
@@ -163,9 +153,9 @@ fn flows_stay_through_a_change_and_leave_a_dead_backend() {
 fn the_sweeper_forgets_flows_of_dead_backends_and_counts_the_others() {
     let Some((mut both, mut reconciler)) = Both::new(Tunnels::V4) else { return };
     for client in 0..200 {
-        both.kernel.run(&segment(client, SYN)).unwrap();
+        both.kernel.run(&segment(client, 40_000, SYN)).unwrap();
     }
-    both.kernel.run(&segment(0, ACK)).unwrap();
+    both.kernel.run(&segment(0, 40_000, ACK)).unwrap();
     let (tick, now) = (both.kernel.clock().now().unwrap(), beginning());
     let [v4, v6] = reconciler.sweep(both.kernel.memory(), tick, now);
     assert_eq!((v4.new, v4.confirmed, v4.closing, v4.forgotten), (199, 1, 0, 0));
@@ -177,7 +167,7 @@ fn the_sweeper_forgets_flows_of_dead_backends_and_counts_the_others() {
     assert_eq!(reconciler.reconcile(both.kernel.memory(), &desired, later), Ok(Outcome::Applied));
     let [v4, _] = reconciler.sweep(both.kernel.memory(), tick, later);
     assert_eq!((v4.new + v4.confirmed, v4.forgotten), (0, 200));
-    assert_eq!(both.kernel.run(&segment(0, ACK)).unwrap().action, 2, "no listener any more");
+    assert_eq!(both.kernel.run(&segment(0, 40_000, ACK)).unwrap().action, 2, "no listener any more");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use lb_common::host::{HostPacket, HostTables, Sample, samples};
 use lb_common::{Config, PassReason, PortRange, Protocol, Secret, Timeouts, Verdict, balance};
 use proptest::prelude::*;
 
-use crate::tests::{Tunnels, backend, beginning, desired, memory, pool};
+use crate::tests::{ACK, Tunnels, backend, beginning, desired, memory, pool, segment};
 
 use super::*;
 
@@ -69,9 +69,7 @@ impl Instance {
 
 /// A TCP ACK of a client's port, to the samples' IPv4 address; it leaves no trace in the flow table.
 fn ack_v4(client_port: u16) -> Vec<u8> {
-    let mut frame = samples().swap_remove(1).frame;
-    frame[34..36].copy_from_slice(&client_port.to_be_bytes());
-    frame
+    segment(u32::from_be_bytes([192, 0, 2, 7]), client_port, ACK)
 }
 
 /// A TCP ACK to an address and port.

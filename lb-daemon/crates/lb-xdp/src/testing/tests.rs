@@ -13,7 +13,7 @@ use crate::capacity::Capacity;
 use crate::program::tests::{CAPACITY, load, load_with};
 use crate::reconcile::{GRACE, Outcome, Reconciler};
 use crate::sweep::sweep;
-use crate::tests::{Tunnels, backend, beginning, desired, memory, pool};
+use crate::tests::{ACK, SYN, Tunnels, backend, beginning, desired, memory, pool, segment};
 
 use super::*;
 
@@ -111,19 +111,6 @@ fn racing_packets_reach_their_own_backends() {
     assert_eq!(packets, expected, "{:?}", statistics.flow_events);
     let flows: u64 = statistics.backends.iter().map(|counts| counts.flows).sum();
     assert!(flows > 1000, "flows came and went: {flows}, {:?}", statistics.flow_events);
-}
-
-const SYN: u8 = 2;
-const ACK: u8 = 16;
-
-/// A TCP segment to the samples' listener.
-fn segment(client: u32, client_port: u16, flags: u8) -> Vec<u8> {
-    let mut frame = samples().swap_remove(0).frame;
-    frame.resize(Plan::LENGTH_V4, 0);
-    frame[26..30].copy_from_slice(&client.to_be_bytes());
-    frame[34..36].copy_from_slice(&client_port.to_be_bytes());
-    frame[47] = flags;
-    frame
 }
 
 /// The last byte of the backend's address to which a segment went.
