@@ -177,3 +177,25 @@ fn the_verifier_looks_at_no_more_than_a_quarter_of_what_it_may() {
         assert!(verified <= 250_000, "{verified}");
     }
 }
+
+/// A packet in several buffers, as jumbo frames are, of which the program sees the first.
+#[test]
+fn a_jumbo_frame_goes_where_the_way_takes_it() {
+    let Some((both, mut reconciler)) = Both::new(Tunnels::V4) else { return };
+    let mut desired = desired(Tunnels::V4);
+    let mut frame = samples().into_iter().find(|sample| sample.name == "IPv4, untagged: UDP").unwrap().frame;
+    frame.resize(14 + 8000, 7);
+    frame[16..18].copy_from_slice(&8000_u16.to_be_bytes());
+    assert_eq!(both.kernel.run(&frame).unwrap().action, 1, "too big for an MTU of 1500");
+    for backend in &mut desired.pools[0].backends {
+        backend.route.mtu = 9000;
+    }
+    let later = beginning() + GRACE * 2;
+    assert_eq!(reconciler.reconcile(both.kernel.memory(), &desired, later), Ok(Outcome::Applied));
+    let ran = both.kernel.run(&frame).unwrap();
+    assert_eq!(ran.action, 3);
+    assert_eq!((ran.packet.len(), &ran.packet[34..]), (frame.len() + 20, &frame[14..]));
+    // Its header says more than there is.
+    frame.truncate(14 + 7999);
+    assert_eq!(both.kernel.run(&frame).unwrap().action, 1);
+}
