@@ -19,6 +19,20 @@ use crate::{
 #[repr(transparent)]
 pub struct Word(AtomicU64);
 
+/// Whether the CPU lets a load overtake another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct LoadOrder(u64);
+
+impl LoadOrder {
+    /// It may, unless the address of the second depends on the value of the first: Arm. Right everywhere.
+    pub const FREE: Self = Self(0);
+    /// It never does: x86 (Intel SDM 3A, 9.2.2).
+    pub const KEPT: Self = Self(1);
+    /// That of this machine.
+    pub const NATIVE: Self = if cfg!(target_arch = "x86_64") { Self::KEPT } else { Self::FREE };
+}
+
 /// Memory of a map: words and nothing else, so that it may be shared, and be all zero.
 ///
 /// # Safety
@@ -70,18 +84,18 @@ impl Word {
 
     /// Reads after `earlier`, a value that was loaded before, was read.
     ///
-    /// x86 keeps loads in order anyway. Arm does so where the address of the second depends on the value of the
-    /// first, and BPF has no cheaper barrier that old kernels know: so this makes the address depend on it, by
-    /// adding zero.
+    /// Where the CPU does not see to that, this makes the address depend on the value, by adding zero: BPF has no cheaper
+    /// barrier that old kernels know. The verifier knows `order` and takes out what is not needed.
     #[inline(always)]
-    pub fn load_after(&self, earlier: u64) -> u64 {
+    pub fn load_after(&self, earlier: u64, order: LoadOrder) -> u64 {
         #[cfg(target_arch = "bpf")]
         {
-            bpf::load(self.0.as_ptr().wrapping_byte_add(bpf::zero_from(earlier)))
+            let zero = if order == LoadOrder::KEPT { 0 } else { bpf::zero_from(earlier) };
+            bpf::load(self.0.as_ptr().wrapping_byte_add(zero))
         }
         #[cfg(not(target_arch = "bpf"))]
         {
-            let _ = earlier;
+            let _ = (earlier, order);
             fence(Ordering::Acquire);
             self.load()
         }
@@ -192,7 +206,7 @@ mod tests {
         assert_eq!(word.compare_exchange(2, 3), Err(1));
         assert_eq!(word.compare_exchange(1, 3), Ok(()));
         assert_eq!(word.swap(4), 3);
-        assert_eq!(word.load_after(7), 4);
+        assert_eq!(word.load_after(7, LoadOrder::FREE), 4);
         word.add_own(2);
         assert_eq!(word.load(), 6);
     }

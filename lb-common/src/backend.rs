@@ -1,7 +1,7 @@
 //! Backends: all that it takes to send a packet there, in one cache line.
 
 use crate::bits::{u8_at, u16_at, u32_at};
-use crate::{V4, V6, Word};
+use crate::{Family, V4, V6, Word};
 
 /// A backend's number, over all pools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -47,10 +47,53 @@ pub enum Tunnel {
     },
 }
 
+/// The first word of a backend's memory: next hop 48, generation 8, version of IP 8 (0: empty).
+#[derive(Debug, Clone, Copy)]
+pub struct Hop(u64);
+
+impl Hop {
+    const V4: u8 = 4;
+    const V6: u8 = 6;
+
+    /// Which of the backend's lives this is: flows that were given to an earlier one choose again.
+    #[inline(always)]
+    pub fn generation(self) -> u8 {
+        u8_at(self.0, 48)
+    }
+
+    /// The version of IP of outer packets.
+    #[inline(always)]
+    pub(crate) fn family(self) -> Family {
+        if u8_at(self.0, 56) == Self::V4 { Family::V4 } else { Family::V6 }
+    }
+
+    /// The Ethernet address of the next hop.
+    #[inline(always)]
+    pub(crate) fn address(self) -> Mac {
+        Mac(self.0 & Mac::MASK)
+    }
+}
+
+/// The interface's side of a backend: its Ethernet address 48, MTU 16.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Egress(u64);
+
+impl Egress {
+    #[inline(always)]
+    pub(crate) fn address(self) -> Mac {
+        Mac(self.0 & Mac::MASK)
+    }
+
+    #[inline(always)]
+    pub(crate) fn mtu(self) -> u16 {
+        u16_at(self.0, 48)
+    }
+}
+
 /// How to send a packet to a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backend {
-    /// Which of the backend's lives this is: flows that were given to an earlier one choose again.
+    /// See [`Hop::generation`].
     pub generation: u8,
     /// The Ethernet address of the next hop.
     pub next_hop: Mac,
@@ -72,9 +115,9 @@ pub struct Backend {
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
 pub struct BackendEntry {
-    /// Next hop 48, generation 8, version of IP 8 (0: empty).
+    /// See [`Hop`].
     hop: Word,
-    /// Interface address 48, MTU 16.
+    /// See [`Egress`].
     egress: Word,
     /// Interface 32, entropy 32.
     interface: Word,
@@ -84,47 +127,70 @@ pub struct BackendEntry {
 }
 
 impl BackendEntry {
-    const V4: u8 = 4;
-    const V6: u8 = 6;
-
-    /// The backend as it is now; `None` if the entry is empty.
+    /// The first word; `None` if the entry is empty. The rest is read when it is needed.
     #[inline(always)]
-    pub fn load(&self) -> Option<Backend> {
-        let (hop, egress, interface) = (self.hop.load(), self.egress.load(), self.interface.load());
-        let addresses = |word: &Word| V4(u32_at(word.load(), 0));
-        let ([source, source_low], [destination, destination_low]) = (&self.source, &self.destination);
-        let tunnel = match u8_at(hop, 56) {
-            Self::V4 => Tunnel::V4 { source: addresses(source), destination: addresses(destination) },
-            Self::V6 => Tunnel::V6 {
-                source: V6([source.load(), source_low.load()]),
-                destination: V6([destination.load(), destination_low.load()]),
-            },
-            _ => return None,
-        };
-        Some(Backend {
-            generation: u8_at(hop, 48),
-            next_hop: Mac(hop & Mac::MASK),
-            interface_mac: Mac(egress & Mac::MASK),
-            interface: u32_at(interface, 0),
-            mtu: u16_at(egress, 48),
-            entropy: u32_at(interface, 32),
-            tunnel,
-        })
+    pub fn hop(&self) -> Option<Hop> {
+        let hop = self.hop.load();
+        (u8_at(hop, 56) != 0).then_some(Hop(hop))
     }
 
-    /// The generation that flows must have been given to; `None` if the entry is empty.
-    pub fn generation(&self) -> Option<u8> {
-        let hop = self.hop.load();
-        (u8_at(hop, 56) != 0).then(|| u8_at(hop, 48))
+    #[inline(always)]
+    pub(crate) fn egress(&self) -> Egress {
+        Egress(self.egress.load())
+    }
+
+    /// The index of the interface, and the bits of the outer source that flows differ in.
+    #[inline(always)]
+    pub(crate) fn interface(&self) -> (u32, u32) {
+        let word = self.interface.load();
+        (u32_at(word, 0), u32_at(word, 32))
+    }
+
+    /// Source and destination of outer IPv4 packets.
+    #[inline(always)]
+    pub(crate) fn tunnel_v4(&self) -> (V4, V4) {
+        let ([source, _], [destination, _]) = (&self.source, &self.destination);
+        (V4(u32_at(source.load(), 0)), V4(u32_at(destination.load(), 0)))
+    }
+
+    /// Source and destination of outer IPv6 packets.
+    #[inline(always)]
+    pub(crate) fn tunnel_v6(&self) -> (V6, V6) {
+        let address = |[high, low]: &[Word; 2]| V6([high.load(), low.load()]);
+        (address(&self.source), address(&self.destination))
+    }
+
+    /// All of it; `None` if the entry is empty.
+    pub fn load(&self) -> Option<Backend> {
+        let (hop, egress, (interface, entropy)) = (self.hop()?, self.egress(), self.interface());
+        let tunnel = match hop.family() {
+            Family::V4 => {
+                let (source, destination) = self.tunnel_v4();
+                Tunnel::V4 { source, destination }
+            }
+            Family::V6 => {
+                let (source, destination) = self.tunnel_v6();
+                Tunnel::V6 { source, destination }
+            }
+        };
+        Some(Backend {
+            generation: hop.generation(),
+            next_hop: hop.address(),
+            interface_mac: egress.address(),
+            interface,
+            mtu: egress.mtu(),
+            entropy,
+            tunnel,
+        })
     }
 
     /// Writes the backend. What is there must be empty or a backend with the same addresses.
     pub fn store(&self, backend: &Backend) {
         let (version, source, destination) = match backend.tunnel {
             Tunnel::V4 { source, destination } => {
-                (Self::V4, [u64::from(source.0), 0], [u64::from(destination.0), 0])
+                (Hop::V4, [u64::from(source.0), 0], [u64::from(destination.0), 0])
             }
-            Tunnel::V6 { source, destination } => (Self::V6, source.0, destination.0),
+            Tunnel::V6 { source, destination } => (Hop::V6, source.0, destination.0),
         };
         for (word, half) in self.source.iter().zip(source).chain(self.destination.iter().zip(destination)) {
             word.store(half);
@@ -166,11 +232,11 @@ mod tests {
             let (next_hop, interface_mac) = (Mac::new(next_hop), Mac::new(interface_mac));
             let backend = Backend { generation, next_hop, interface_mac, interface, mtu, entropy, tunnel };
             let entry = BackendEntry::default();
-            prop_assert_eq!((entry.load(), entry.generation()), (None, None));
+            prop_assert_eq!((entry.load(), entry.hop().map(Hop::generation)), (None, None));
             entry.store(&backend);
-            prop_assert_eq!((entry.load(), entry.generation()), (Some(backend), Some(generation)));
+            prop_assert_eq!((entry.load(), entry.hop().map(Hop::generation)), (Some(backend), Some(generation)));
             entry.clear();
-            prop_assert_eq!((entry.load(), entry.generation()), (None, None));
+            prop_assert_eq!((entry.load(), entry.hop().map(Hop::generation)), (None, None));
         }
     }
 }

@@ -102,11 +102,14 @@ fn forward<A: Parse, P: Packet, T: Tables, const IP: usize>(
         return Err(reason.into());
     }
     let destination = track(tables, &datagram, service)?;
-    let verdict = encapsulate::<_, _, IP>(packet, &datagram, &destination.backend)?;
+    let verdict = encapsulate::<_, _, IP>(packet, &datagram, destination.backend, destination.hop)?;
     let counters = [tables.listener_counter(service.listener()), tables.backend_counter(destination.index)];
     for counter in counters.into_iter().flatten() {
         counter.packet(datagram.length);
-        counter.flows.add_own(destination.inserted);
+        if destination.is_new {
+            core::hint::cold_path();
+            counter.flows.add_own(1);
+        }
     }
     Ok(verdict)
 }

@@ -2,7 +2,7 @@
 //!
 //! Words are added as they lie in memory: a one's complement sum comes out in the byte order that its terms had.
 
-/// A sum that is not folded yet. It takes 2³² terms without overflow.
+/// A sum that is not folded yet. It takes 2¹⁶ terms.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sum(u64);
 
@@ -28,10 +28,9 @@ impl Sum {
     /// The sum in 16 bits, each carry added at the other end.
     #[inline(always)]
     const fn folded(self) -> u16 {
-        let once = (self.0 & 0xffff_ffff) + (self.0 >> 32);
-        let twice = (once & 0xffff) + (once >> 16 & 0xffff) + (once >> 32);
-        let thrice = (twice & 0xffff) + (twice >> 16);
-        crate::bits::u16_at((thrice & 0xffff) + (thrice >> 16), 0)
+        let once = (self.0 & 0xffff) + (self.0 >> 16 & 0xffff) + (self.0 >> 32);
+        let twice = (once & 0xffff) + (once >> 16);
+        crate::bits::u16_at(twice + (twice >> 16), 0)
     }
 }
 

@@ -2,7 +2,7 @@
 //! inlines them.
 
 use crate::flow::State;
-use crate::{Family, Protocol, Secret};
+use crate::{Family, LoadOrder, Protocol, Secret};
 
 /// The version of everything in this crate that maps hold. Whoever adopts maps of another version misreads them.
 pub const ABI: u32 = 1;
@@ -81,10 +81,12 @@ pub struct Config {
     pub key_secret: Secret,
     /// 64 less the logarithm of the lines in each family's flow table.
     pub flow_shift: [u32; 2],
-    /// 64 less the logarithm of the lines in each half of each family's listener table.
+    /// 64 less the logarithm of the lines of each family's listeners, those of both tables.
     pub listener_shift: u32,
     /// Logarithm of jiffies in a tick.
     pub tick_shift: u32,
+    /// Of this machine.
+    pub load_order: LoadOrder,
     /// For TCP, for UDP.
     pub timeouts: [Timeouts; 2],
 }
@@ -106,7 +108,7 @@ impl Config {
     }
 }
 
-const _: () = assert!(size_of::<Config>() == 2 * 72 + 16 + 16);
+const _: () = assert!(size_of::<Config>() == 2 * 72 + 16 + 8 + 16);
 
 #[cfg(test)]
 mod tests {

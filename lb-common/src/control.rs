@@ -2,13 +2,13 @@
 
 use crate::{Family, Word};
 
-/// One of the two tables of listeners: one is in use, the other is written.
+/// One of two tables of listeners or rings: one is in use, the other is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Half {
-    /// The lower half of the map.
+    /// The first.
     Lower = 0,
-    /// The upper one.
+    /// The second.
     Upper = 1,
 }
 
@@ -49,14 +49,12 @@ impl ListenerControl {
         self.0 & Self::RANGES != 0
     }
 
-    /// The line of a key among both halves, of `2^(64 - shift)` lines each: multiply-shift hashing with an odd
-    /// multiplier (Dietzfelbinger et al., 1997).
+    /// The line of a key among the `2^(64 - shift)` of both tables, which take turns: multiply-shift hashing with an
+    /// odd multiplier (Dietzfelbinger et al., 1997), whose last bit gives way to the table's.
     #[inline(always)]
     pub(crate) fn line(self, key: u64, shift: u32) -> u32 {
-        let multiplier = self.0 & !(Self::UPPER | Self::RANGES) | 1;
-        let lines = 1 << (64 - (shift & 63));
-        let upper = if self.0 & Self::UPPER == 0 { 0 } else { lines };
-        crate::bits::u32_at(key.wrapping_mul(multiplier) >> (shift & 63), 0) + upper
+        let line = key.wrapping_mul(self.0 | 1) >> (shift & 63);
+        crate::bits::u32_at(line & !Self::UPPER | self.0 & Self::UPPER, 0)
     }
 }
 

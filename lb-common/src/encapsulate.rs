@@ -4,7 +4,7 @@ use crate::checksum::Sum;
 use crate::header::{ETHERNET, Ipv4, Ipv6, MACS, TAG, ethertype, protocol, write_macs};
 use crate::parse::Datagram;
 use crate::verdict::Exit;
-use crate::{Address, Backend, DropReason, Family, Packet, Tunnel, V4, V6, Verdict, WindowMut};
+use crate::{Address, BackendEntry, DropReason, Family, Hop, Packet, V4, V6, Verdict, WindowMut};
 
 /// Hops that outer packets may take.
 const TTL: u8 = 64;
@@ -15,27 +15,31 @@ const TTL: u8 = 64;
 pub(crate) fn encapsulate<A: Address, P: Packet, const IP: usize>(
     packet: &mut P,
     datagram: &Datagram<A>,
-    backend: &Backend,
+    backend: &BackendEntry,
+    hop: Hop,
 ) -> Result<Verdict, Exit> {
     let entropy = A::entropy(&datagram.tuple);
-    match (backend.tunnel, A::FAMILY) {
-        (Tunnel::V4 { .. }, Family::V6) => Err(DropReason::Inconsistent.into()),
-        (Tunnel::V4 { source, destination }, Family::V4) => {
-            let length = outer_length(datagram.length, Ipv4::BYTES, backend.mtu)?;
-            let source = V4(source.0 ^ entropy & backend.entropy);
-            send::<_, IP, { Ipv4::LENGTH }>(packet, backend, ethertype::IPV4, |header| {
+    let (_, varied) = backend.interface();
+    match (hop.family(), A::FAMILY) {
+        (Family::V4, Family::V6) => Err(DropReason::Inconsistent.into()),
+        (Family::V4, Family::V4) => {
+            let length = outer_length(datagram.length, Ipv4::BYTES, backend)?;
+            let (source, destination) = backend.tunnel_v4();
+            let source = V4(source.0 ^ entropy & varied);
+            send::<_, IP, { Ipv4::LENGTH }>(packet, backend, hop, ethertype::IPV4, |header| {
                 write_v4(header, source, destination, length, datagram.class);
             })
         }
-        (Tunnel::V6 { source, destination }, family) => {
-            outer_length(datagram.length, Ipv6::BYTES, backend.mtu)?;
+        (Family::V6, family) => {
+            outer_length(datagram.length, Ipv6::BYTES, backend)?;
+            let (source, destination) = backend.tunnel_v6();
             let [high, low] = source.0;
-            let source = V6([high, low ^ u64::from(entropy & backend.entropy) << 32]);
+            let source = V6([high, low ^ u64::from(entropy & varied) << 32]);
             let inner = match family {
                 Family::V4 => protocol::IPIP,
                 Family::V6 => protocol::IPV6,
             };
-            send::<_, IP, { Ipv6::LENGTH }>(packet, backend, ethertype::IPV6, |header| {
+            send::<_, IP, { Ipv6::LENGTH }>(packet, backend, hop, ethertype::IPV6, |header| {
                 write_v6(header, source, destination, inner, datagram, entropy);
             })
         }
@@ -44,9 +48,9 @@ pub(crate) fn encapsulate<A: Address, P: Packet, const IP: usize>(
 
 /// The length of a packet with an outer header of `header` bytes, if that is not too much.
 #[inline(always)]
-fn outer_length(inner: u16, header: u16, mtu: u16) -> Result<u16, Exit> {
+fn outer_length(inner: u16, header: u16, backend: &BackendEntry) -> Result<u16, Exit> {
     match inner.checked_add(header) {
-        Some(length) if length <= mtu => Ok(length),
+        Some(length) if length <= backend.egress().mtu() => Ok(length),
         Some(_) | None => Err(DropReason::TooBig.into()),
     }
 }
@@ -96,16 +100,18 @@ fn write_v6<A>(
 #[inline(always)]
 fn send<P: Packet, const IP: usize, const HEADER: usize>(
     packet: &mut P,
-    backend: &Backend,
+    backend: &BackendEntry,
+    hop: Hop,
     ethertype: u16,
     write: impl FnOnce(WindowMut<'_, HEADER>),
 ) -> Result<Verdict, Exit> {
-    if backend.interface == packet.interface() {
-        put_before::<_, IP, IP, HEADER>(packet, backend, ethertype, write)?;
+    let (interface, _) = backend.interface();
+    if interface == packet.interface() {
+        put_before::<_, IP, IP, HEADER>(packet, backend, hop, ethertype, write)?;
         Ok(Verdict::Transmit)
     } else {
-        put_before::<_, IP, ETHERNET, HEADER>(packet, backend, ethertype, write)?;
-        Ok(Verdict::Redirect(backend.interface))
+        put_before::<_, IP, ETHERNET, HEADER>(packet, backend, hop, ethertype, write)?;
+        Ok(Verdict::Redirect(interface))
     }
 }
 
@@ -113,7 +119,8 @@ fn send<P: Packet, const IP: usize, const HEADER: usize>(
 #[inline(always)]
 fn put_before<P: Packet, const IP: usize, const OUTER: usize, const HEADER: usize>(
     packet: &mut P,
-    backend: &Backend,
+    backend: &BackendEntry,
+    hop: Hop,
     ethertype: u16,
     write: impl FnOnce(WindowMut<'_, HEADER>),
 ) -> Result<(), Exit> {
@@ -121,16 +128,17 @@ fn put_before<P: Packet, const IP: usize, const OUTER: usize, const HEADER: usiz
     packet.grow(growth).ok_or(DropReason::NoHeadroom)?;
     // From here on the packet is ours: it cannot go on to the kernel any more.
     let written = (|| {
+        let mut front = packet.front(OUTER + HEADER)?;
         let mut at = MACS;
         // A tag is an EtherType that says so, and two bytes. It is read before its old place is overwritten.
         while at + TAG < OUTER {
-            let tag: u32 = packet.window::<TAG>(growth + at)?.get::<_, 0>();
-            packet.window_mut::<TAG>(at)?.set::<_, 0>(tag);
+            let tag: u32 = front.window::<TAG>(growth + at)?.get::<_, 0>();
+            front.window_mut::<TAG>(at)?.set::<_, 0>(tag);
             at += TAG;
         }
-        write_macs(packet.window_mut(0)?, backend.next_hop, backend.interface_mac);
-        packet.window_mut::<2>(OUTER - 2)?.set::<_, 0>(ethertype);
-        write(packet.window_mut(OUTER)?);
+        write_macs(front.window_mut(0)?, hop.address(), backend.egress().address());
+        front.window_mut::<2>(OUTER - 2)?.set::<_, 0>(ethertype);
+        write(front.window_mut(OUTER)?);
         Some(())
     })();
     written.ok_or(DropReason::Inconsistent.into())

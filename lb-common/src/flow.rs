@@ -32,7 +32,7 @@
 //! neighbour: a way whose flow is forgotten is *vacant*.
 
 use crate::bits::{u8_at, u16_at};
-use crate::{BackendIndex, ListenerId, Tick, Word};
+use crate::{BackendIndex, ListenerId, LoadOrder, Tick, Word};
 
 /// What a way is used for. A larger one is not more than a smaller one, but all from [`NEW`](Self::NEW) on have
 /// a flow.
@@ -212,14 +212,14 @@ pub struct Lost;
 impl Way {
     /// The entry of this flow, if the way has it.
     #[inline(always)]
-    fn find(&self, key: u64, listener: ListenerId) -> Option<Entry> {
+    fn find(&self, key: u64, listener: ListenerId, order: LoadOrder) -> Option<Entry> {
         let before = self.key.load();
         if before != key {
             return None;
         }
-        let entry = Entry(self.entry.load_after(before));
-        let after = self.key.load_after(entry.0);
-        let again = Entry(self.entry.load_after(after));
+        let entry = Entry(self.entry.load_after(before, order));
+        let after = self.key.load_after(entry.0, order);
+        let again = Entry(self.entry.load_after(after, order));
         (entry.listener() == listener && after == key && entry.names_the_same_as(again)).then_some(entry)
     }
 
@@ -271,10 +271,10 @@ impl Line {
     /// The flow of this key and listener, expired or not; a way without a flow if there is none. (Not an
     /// `Option`: what that leaves undefined the verifier does not let pass.)
     #[inline(always)]
-    pub fn find(&self, key: u64, listener: ListenerId) -> Seen<'_> {
+    pub fn find(&self, key: u64, listener: ListenerId, order: LoadOrder) -> Seen<'_> {
         let [a, b, c, d] = &self.ways;
         for way in [a, b, c, d] {
-            if let Some(entry) = way.find(key, listener) {
+            if let Some(entry) = way.find(key, listener, order) {
                 return Seen { way, entry };
             }
         }

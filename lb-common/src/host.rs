@@ -130,7 +130,7 @@ impl HostTables {
             std::iter::repeat_with(T::default).take(len).collect()
         }
         let lines = |shift: u32| 1_usize << (u64::BITS - shift);
-        let listeners = lines(config.listener_shift) * 2;
+        let listeners = lines(config.listener_shift);
         let [flows_v4, flows_v6] = config.flow_shift.map(lines);
         Self {
             config,

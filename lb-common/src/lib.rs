@@ -42,8 +42,8 @@ mod track;
 mod verdict;
 
 pub use address::{Address, Family, Ports, Protocol, Tuple, V4, V6};
-pub use atomic::{Shared, Word};
-pub use backend::{Backend, BackendEntry, BackendIndex, Mac, Tunnel};
+pub use atomic::{LoadOrder, Shared, Word};
+pub use backend::{Backend, BackendEntry, BackendIndex, Hop, Mac, Tunnel};
 pub use balance::{Tables, balance};
 pub use config::{ABI, Config, Tick, Timeouts};
 pub use control::{Control, Half, ListenerControl};
@@ -52,7 +52,7 @@ pub use listener::{
     LineFull, Listed, ListenerEntry, ListenerId, ListenerLine, ListenerV4, ListenerV6, PortRange, Service,
     write_table,
 };
-pub use packet::{Integer, Packet, Window, WindowMut};
+pub use packet::{Front, Integer, Packet, Window, WindowMut};
 pub use pool::{Choice, Pool, PoolEntry, PoolId, RingLine, SLOTS};
 pub use secret::Secret;
 pub use verdict::{DropReason, PassReason, Verdict};

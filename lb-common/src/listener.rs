@@ -6,7 +6,7 @@
 //! over-full, and then switches.
 
 use crate::bits::{u8_at, u16_at, u32_at};
-use crate::{Address, Half, ListenerControl, PoolId, Ports, Protocol, Tables, V4, V6, Word};
+use crate::{Address, ListenerControl, PoolId, Ports, Protocol, Tables, V4, V6, Word};
 
 /// A listener's number, from 1: it stands for exactly one (address, protocol) as long as a flow is known by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -87,6 +87,7 @@ impl PortRange {
         if self.is_range() { 0 } else { self.first }
     }
 
+    #[inline(always)]
     fn to_bits(self) -> u32 {
         u32::from(self.first) << 16 | u32::from(self.more)
     }
@@ -99,8 +100,10 @@ impl PortRange {
 
 /// A listener's memory in a table. Empty where it is all zero.
 pub trait ListenerEntry<A> {
-    /// What is said of packets to this address and port; the protocol is still to be compared.
-    fn at(&self, local: A, port: u16) -> Option<Service>;
+    /// Whether it is at this address and just this port.
+    fn is_at(&self, local: A, port: u16) -> bool;
+    /// Whether it is at this address and this port is one of its ports.
+    fn covers(&self, local: A, port: u16) -> bool;
     /// What the entry says, whatever the address.
     fn service(&self) -> Service;
     /// Writes the entry, in a table that is not in use.
@@ -118,12 +121,23 @@ pub struct ListenerV4 {
     service: Word,
 }
 
+impl ListenerV4 {
+    #[inline(always)]
+    fn place(local: V4, ports: PortRange) -> u64 {
+        u64::from(ports.to_bits()) << 32 | u64::from(local.0)
+    }
+}
+
 impl ListenerEntry<V4> for ListenerV4 {
     #[inline(always)]
-    fn at(&self, local: V4, port: u16) -> Option<Service> {
+    fn is_at(&self, local: V4, port: u16) -> bool {
+        self.place.load() == Self::place(local, PortRange::one(port))
+    }
+
+    #[inline(always)]
+    fn covers(&self, local: V4, port: u16) -> bool {
         let place = self.place.load();
-        let ports = PortRange::from_bits(u32_at(place, 32));
-        (u32_at(place, 0) == local.0 && ports.contains(port)).then(|| self.service())
+        u32_at(place, 0) == local.0 && PortRange::from_bits(u32_at(place, 32)).contains(port)
     }
 
     #[inline(always)]
@@ -132,7 +146,7 @@ impl ListenerEntry<V4> for ListenerV4 {
     }
 
     fn store(&self, local: V4, ports: PortRange, service: Service) {
-        self.place.store(u64::from(ports.to_bits()) << 32 | u64::from(local.0));
+        self.place.store(Self::place(local, ports));
         self.service.store(service.0);
     }
 
@@ -151,14 +165,24 @@ pub struct ListenerV6 {
     service: Word,
 }
 
+impl ListenerV6 {
+    #[inline(always)]
+    fn has_address(&self, local: V6) -> bool {
+        let [high, low] = &self.address;
+        // Addresses of one network differ in their lower half.
+        low.load() == local.0[1] && high.load() == local.0[0]
+    }
+}
+
 impl ListenerEntry<V6> for ListenerV6 {
     #[inline(always)]
-    fn at(&self, local: V6, port: u16) -> Option<Service> {
-        let [high, low] = &self.address;
-        let ports = || PortRange::from_bits(u32_at(self.ports.load(), 0));
-        // Addresses of one network differ in their lower half.
-        (low.load() == local.0[1] && high.load() == local.0[0] && ports().contains(port))
-            .then(|| self.service())
+    fn is_at(&self, local: V6, port: u16) -> bool {
+        self.has_address(local) && self.ports.load() == u64::from(PortRange::one(port).to_bits())
+    }
+
+    #[inline(always)]
+    fn covers(&self, local: V6, port: u16) -> bool {
+        self.has_address(local) && PortRange::from_bits(u32_at(self.ports.load(), 0)).contains(port)
     }
 
     #[inline(always)]
@@ -187,14 +211,14 @@ pub struct ListenerLine<E> {
 }
 
 impl<E> ListenerLine<E> {
+    /// The first that fits, and has this protocol.
     #[inline(always)]
-    fn find<A: Address<Listener = E>>(&self, local: A, port: u16, protocol: u8) -> Option<Service>
+    fn find<A>(&self, protocol: u8, fits: impl Fn(&E) -> bool) -> Option<Service>
     where
         E: ListenerEntry<A>,
     {
-        self.entries
-            .iter()
-            .find_map(|entry| entry.at(local, port).filter(|service| service.has_protocol(protocol)))
+        let of_protocol = |service: &Service| service.has_protocol(protocol);
+        self.entries.iter().find_map(|entry| fits(entry).then(|| entry.service()).filter(of_protocol))
     }
 
     /// Adds an entry to the line, which must not be in use; `None` if it is full. The first that fits a packet
@@ -235,21 +259,15 @@ pub struct Listed<A> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LineFull;
 
-/// Writes the half of a table that `control` names, which must not be in use. `lines` has both halves, each of a
+/// Writes the one of two tables that `control` names, which must not be in use. `lines` has both, in turns, each of a
 /// power of two of lines, two at least. Listeners with one port have to come first.
 pub fn write_table<A: Address>(
     lines: &[ListenerLine<A::Listener>],
     control: ListenerControl,
     listeners: &[Listed<A>],
 ) -> Result<(), LineFull> {
-    let half = lines.len() / 2;
-    let shift = u64::BITS - half.trailing_zeros();
-    let (lower, upper) = lines.split_at(half);
-    let written = match control.half() {
-        Half::Lower => lower,
-        Half::Upper => upper,
-    };
-    written.iter().for_each(ListenerLine::clear::<A>);
+    let shift = u64::BITS - lines.len().trailing_zeros();
+    lines.iter().skip(control.half() as usize).step_by(2).for_each(ListenerLine::clear::<A>);
     listeners.iter().try_for_each(|&Listed { local, ports, service }| {
         let number = service.protocol().map_or(0, |protocol| protocol as u8);
         let line = control.line(key(local, ports.placed(), number), shift);
@@ -273,12 +291,13 @@ pub(crate) fn find<A: Address, T: Tables>(
     let control = tables.control()?.listeners(A::FAMILY);
     let shift = tables.config().listener_shift;
     let at = |placed| control.line(key(local, placed, protocol), shift);
-    let one = A::listeners(tables, at(ports.local()))?.find(local, ports.local(), protocol);
+    let port = ports.local();
+    let one = A::listeners(tables, at(port))?.find(protocol, |entry| entry.is_at(local, port));
     if one.is_some() || !control.has_ranges() {
         return one;
     }
     core::hint::cold_path();
-    A::listeners(tables, at(0))?.find(local, ports.local(), protocol)
+    A::listeners(tables, at(0))?.find(protocol, |entry| entry.covers(local, port))
 }
 
 #[cfg(test)]
@@ -309,19 +328,24 @@ mod tests {
 
         /// Also where a line has several that fit but for one field.
         #[test]
-        fn a_line_finds_what_was_added_and_nothing_else(address: u32, other: u32, port in 1u16..) {
+        fn a_line_finds_what_was_added_and_nothing_else(address: u32, other: u32, port in 1u16..65535) {
             let line = ListenerLine::<ListenerV4>::default();
             let service = |id, protocol| Service::new(ListenerId(id), PoolId(1), protocol, 1);
             line.add(V4(address), PortRange::one(port), service(1, Protocol::Tcp)).unwrap();
             line.add(V4(address), PortRange::one(port), service(2, Protocol::Udp)).unwrap();
             line.add(V4(address), PortRange::new(1, u16::MAX).unwrap(), service(3, Protocol::Tcp)).unwrap();
-            let found = |address, port, protocol| line.find(V4(address), port, protocol).map(|s| s.listener().0);
-            prop_assert_eq!(found(address, port, 6), Some(1));
-            prop_assert_eq!(found(address, port, 17), Some(2));
-            prop_assert_eq!(found(address, port, 1), None);
-            prop_assert_eq!(found(address, port ^ 1, 17), None);
+            let found = |address, port, protocol| {
+                let exactly = line.find(protocol, |entry: &ListenerV4| entry.is_at(V4(address), port));
+                let covering = line.find(protocol, |entry: &ListenerV4| entry.covers(V4(address), port));
+                [exactly, covering].map(|service| service.map(|service| service.listener().0))
+            };
+            prop_assert_eq!(found(address, port, 6), [Some(1), Some(1)]);
+            prop_assert_eq!(found(address, port + 1, 6), [None, Some(3)]);
+            prop_assert_eq!(found(address, port, 17), [Some(2), Some(2)]);
+            prop_assert_eq!(found(address, port, 1), [None; 2]);
+            prop_assert_eq!(found(address, port ^ 1, 17), [None; 2]);
             if other != address {
-                prop_assert_eq!(found(other, port, 6), None);
+                prop_assert_eq!(found(other, port, 6), [None; 2]);
             }
             line.add(V4(other), PortRange::one(port), service(4, Protocol::Udp)).unwrap();
             prop_assert_eq!(line.add(V4(other), PortRange::one(port), service(5, Protocol::Tcp)), None);

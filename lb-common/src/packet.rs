@@ -39,6 +39,42 @@ pub unsafe trait Packet {
     fn window_mut<const LEN: usize>(&mut self, offset: usize) -> Option<WindowMut<'_, LEN>> {
         Some(WindowMut { start: self.address(offset, LEN)?, packet: PhantomData })
     }
+
+    /// The first `len` bytes, if the packet has them all.
+    #[inline(always)]
+    fn front(&mut self, len: usize) -> Option<Front<'_>> {
+        Some(Front { start: self.address(0, len)?, len, packet: PhantomData })
+    }
+}
+
+/// The first bytes of a packet. Where a window lies in them is checked against a length that the compiler knows, not
+/// against the packet's end.
+#[derive(Debug)]
+pub struct Front<'p> {
+    start: *mut u8,
+    len: usize,
+    packet: PhantomData<&'p mut u8>,
+}
+
+impl Front<'_> {
+    /// The `LEN` bytes from `offset` on, if they are part of this.
+    #[inline(always)]
+    pub fn window<const LEN: usize>(&self, offset: usize) -> Option<Window<'_, LEN>> {
+        self.has::<LEN>(offset)
+            .then(|| Window { start: self.start.wrapping_byte_add(offset), packet: PhantomData })
+    }
+
+    /// The same, to be written.
+    #[inline(always)]
+    pub fn window_mut<const LEN: usize>(&mut self, offset: usize) -> Option<WindowMut<'_, LEN>> {
+        self.has::<LEN>(offset)
+            .then(|| WindowMut { start: self.start.wrapping_byte_add(offset), packet: PhantomData })
+    }
+
+    #[inline(always)]
+    fn has<const LEN: usize>(&self, offset: usize) -> bool {
+        offset <= self.len && LEN <= self.len - offset
+    }
 }
 
 /// `LEN` bytes of a packet.

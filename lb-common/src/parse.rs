@@ -178,13 +178,19 @@ impl Segment {
         let at = ip + header_length;
         let protocol = Protocol::from_number(protocol).ok_or(PassReason::OtherProtocol)?;
         let ports = Ports(Transport::at(packet, at).ok_or(PassReason::TooShort)?.ports());
+        let malformed = Self { ports, flags: TcpFlags::NONE, unfit: Some(DropReason::Malformed) };
         let (flags, least) = match protocol {
-            Protocol::Udp => (Some(TcpFlags::NONE), Transport::UDP),
-            Protocol::Tcp => (Transport::tcp_flags(packet, at).map(TcpFlags), Transport::TCP),
+            Protocol::Udp => (TcpFlags::NONE, Transport::UDP),
+            Protocol::Tcp => match Transport::tcp_flags(packet, at) {
+                Some(flags) => (TcpFlags(flags), Transport::TCP),
+                None => return Ok(malformed),
+            },
         };
         let length = usize::from(length);
-        let is_whole = length >= header_length + least && packet.reaches(ip + length);
-        let unfit = if is_whole && flags.is_some() { None } else { Some(DropReason::Malformed) };
-        Ok(Self { ports, flags: flags.unwrap_or(TcpFlags::NONE), unfit })
+        if length < header_length + least || !packet.reaches(ip + length) {
+            core::hint::cold_path();
+            return Ok(malformed);
+        }
+        Ok(Self { ports, flags, unfit: None })
     }
 }

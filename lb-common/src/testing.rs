@@ -4,25 +4,33 @@ use crate::Word;
 use crate::bits::u32_at;
 
 /// The packets that a wrapper makes.
+///
+/// A wrapper writes them in words that begin where IP addresses do, each once: a load of bytes of two stores that were
+/// made just before has to wait for both, which would be measured and is not what happens to packets of a network
+/// card.
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
 pub struct Plan {
-    /// The packet, but for its source.
-    pub template: [Word; 10],
+    /// The packet, but for the last bytes of its source. The first word ends with as many bytes as come before the others.
+    pub template: [Word; 11],
     /// How many packets were made.
     pub count: Word,
     /// Flows less one: a power of two less one, below 2²⁴.
     pub mask: Word,
     /// Odd: mixes the order of the flows up. 1 leaves it.
     pub multiplier: Word,
-    spare: [Word; 3],
+    spare: [Word; 2],
 }
 
 impl Plan {
+    /// Bytes before the words of an IPv4 packet.
+    pub const LEAD_V4: usize = 2;
+    /// Bytes before the words of an IPv6 packet.
+    pub const LEAD_V6: usize = 6;
     /// Bytes of an IPv4 packet.
-    pub const LENGTH_V4: usize = 64;
+    pub const LENGTH_V4: usize = Self::LEAD_V4 + 8 * 8;
     /// Bytes of an IPv6 packet.
-    pub const LENGTH_V6: usize = 80;
+    pub const LENGTH_V6: usize = Self::LEAD_V6 + 10 * 8;
     /// Where an IPv4 packet has its source.
     pub const SOURCE_V4: usize = 26;
     /// Where an IPv6 packet has the last four bytes of its source.

@@ -4,8 +4,7 @@ use crate::flow::{Entry, Line, Lost, Rank, Seen, State, neighbour};
 use crate::parse::{Datagram, TcpFlags};
 use crate::verdict::Exit;
 use crate::{
-    Address, Backend, BackendEntry, BackendIndex, DropReason, FlowEvent, Protocol, Service, Tables, Tick,
-    pool,
+    Address, BackendEntry, BackendIndex, DropReason, FlowEvent, Hop, Protocol, Service, Tables, Tick, pool,
 };
 
 /// Deadlines are written again only when they move by this much: packets of a busy flow share its line without
@@ -13,22 +12,23 @@ use crate::{
 const GRAIN: u16 = 4;
 
 /// Where a packet goes.
-pub(crate) struct Destination {
+pub(crate) struct Destination<'t> {
     pub(crate) index: BackendIndex,
-    pub(crate) backend: Backend,
-    /// Flows that the packet put into the table: one or none.
-    pub(crate) inserted: u64,
+    pub(crate) backend: &'t BackendEntry,
+    pub(crate) hop: Hop,
+    /// Whether the packet has put its flow into the table.
+    pub(crate) is_new: bool,
 }
 
 /// The backend of a packet's flow; if that is unknown, the one that the pool gives to it, which is remembered.
 #[inline(always)]
-pub(crate) fn track<A: Address, T: Tables>(
-    tables: &T,
+pub(crate) fn track<'t, A: Address, T: Tables>(
+    tables: &'t T,
     datagram: &Datagram<A>,
     service: Service,
-) -> Result<Destination, Exit> {
+) -> Result<Destination<'t>, Exit> {
     let (config, tuple, flags) = (tables.config(), &datagram.tuple, datagram.flags);
-    let timeouts = config.timeouts(tuple.protocol);
+    let timeouts = || config.timeouts(tuple.protocol);
     let now = Tick::of_jiffies(tables.jiffies(), config.tick_shift);
     let key = A::flow_key(&config.key_secret, tuple);
     let look = Look::find::<A, _>(tables, datagram, key, service)?;
@@ -36,26 +36,28 @@ pub(crate) fn track<A: Address, T: Tables>(
     if known.has_flow()
         && !known.deadline().is_over(now)
         && !(known.state() == State::CLOSING && flags.open())
-        && let Some(backend) = tables.backend(known.backend()).and_then(BackendEntry::load)
-        && backend.generation == known.generation()
+        && let Some(backend) = tables.backend(known.backend())
+        && let Some(hop) = backend.hop()
+        && hop.generation() == known.generation()
     {
         let state = next(known.state(), flags);
-        let deadline = now.after(timeouts.after(known.state(), state, service.idle()));
+        let deadline = now.after(timeouts().after(known.state(), state, service.idle()));
         advance(look.seen, state, deadline);
-        return Ok(Destination { index: known.backend(), backend, inserted: 0 });
+        return Ok(Destination { index: known.backend(), backend, hop, is_new: false });
     }
     tables.count_flow(FlowEvent::Missed);
     let index = pool::select(tables, service.pool(), tuple).ok_or(DropReason::NoBackend)?;
-    let backend = tables.backend(index).and_then(BackendEntry::load).ok_or(DropReason::Inconsistent)?;
+    let backend = tables.backend(index).ok_or(DropReason::Inconsistent)?;
+    let hop = backend.hop().ok_or(DropReason::Inconsistent)?;
     // A TCP flow that began elsewhere (before a restart, at another instance) goes where all instances send it.
-    let inserted = if tuple.protocol == Protocol::Udp as u8 || flags.open() {
-        let deadline = now.after(timeouts.new);
-        let entry = Entry::new(service.listener(), index, backend.generation, State::NEW, deadline);
+    let is_new = if tuple.protocol == Protocol::Udp as u8 || flags.open() {
+        let deadline = now.after(timeouts().new);
+        let entry = Entry::new(service.listener(), index, hop.generation(), State::NEW, deadline);
         look.insert(tables, now, key, entry)
     } else {
-        0
+        false
     };
-    Ok(Destination { index, backend, inserted })
+    Ok(Destination { index, backend, hop, is_new })
 }
 
 /// What a look-up of a flow found.
@@ -78,23 +80,23 @@ impl<'a> Look<'a> {
         let config = tables.config();
         let line = config.flow_line(A::FAMILY, A::line_hash(&config.line_secret, &datagram.tuple));
         let home = tables.flows(A::FAMILY, line).ok_or(DropReason::Inconsistent)?;
-        let seen = home.find(key, service.listener());
+        let seen = home.find(key, service.listener(), config.load_order);
         if seen.entry.has_flow() || !home.overflows() {
             return Ok(Self { seen, home, other: home });
         }
         core::hint::cold_path();
         let other = tables.flows(A::FAMILY, neighbour(line)).ok_or(DropReason::Inconsistent)?;
-        let seen = other.find(key, service.listener());
+        let seen = other.find(key, service.listener(), config.load_order);
         if seen.entry.has_flow() {
             tables.count_flow(FlowEvent::FoundInNeighbour);
         }
         Ok(Self { seen, home, other })
     }
 
-    /// Puts the flow into its own way if it has one, or into the one that is given up most readily. Returns how
-    /// many were put.
+    /// Puts the flow into its own way if it has one, or into the one that is given up most readily. Returns
+    /// whether it was put.
     #[inline(always)]
-    fn insert<T: Tables>(&self, tables: &T, now: Tick, key: u64, entry: Entry) -> u64 {
+    fn insert<T: Tables>(&self, tables: &T, now: Tick, key: u64, entry: Entry) -> bool {
         let (place, rank) =
             if self.seen.entry.has_flow() { (self.seen, Rank::EMPTY) } else { self.readiest(now) };
         let replaced = match rank {
@@ -103,17 +105,17 @@ impl<'a> Look<'a> {
             Rank::NEW => FlowEvent::ReplacedNew,
             _ => {
                 tables.count_flow(FlowEvent::NoRoom);
-                return 0;
+                return false;
             }
         };
         match place.insert(key, entry) {
             Ok(()) => {
                 tables.count_flow(replaced);
-                1
+                true
             }
             Err(Lost) => {
                 tables.count_flow(FlowEvent::LostRace);
-                0
+                false
             }
         }
     }

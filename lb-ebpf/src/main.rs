@@ -1,10 +1,12 @@
 //! The XDP programs. What they do is in lb-common, where it can be tested; here it meets the kernel: maps, the
 //! packet's memory, helpers and return codes.
+#![feature(asm_experimental_arch)]
 #![no_std]
 #![no_main]
 
 mod frame;
 mod maps;
+mod opaque;
 
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
 use aya_ebpf::helpers::{bpf_jiffies64, bpf_ktime_get_ns, bpf_redirect};
@@ -19,7 +21,7 @@ use crate::maps::Maps;
 #[xdp(frags)]
 #[inline(always)]
 fn balancer(context: XdpContext) -> u32 {
-    let verdict = balance(&mut Frame::new(&context), &Maps);
+    let verdict = balance(&mut Frame::new(&context), &Maps::new());
     #[cfg(feature = "trace")]
     trace(&context, verdict);
     match verdict {

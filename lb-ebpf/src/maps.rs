@@ -1,17 +1,17 @@
 //! The maps, all of them arrays: the verifier makes a look-up in one a handful of instructions. Userspace sets
 //! their sizes when it loads the program, and maps those that it writes into its own memory.
 
-use core::hint::black_box;
-
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::helpers::bpf_jiffies64;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, PerCpuArray};
 use lb_common::{
     BackendEntry, BackendIndex, Config, Control, Counter, DropReason, Family, FlowEvent, ListenerId,
-    ListenerLine, ListenerV4, ListenerV6, PassReason, PoolEntry, PoolId, RingLine, Secret, Tables, Timeouts,
-    Word, flow,
+    ListenerLine, ListenerV4, ListenerV6, LoadOrder, PassReason, PoolEntry, PoolId, RingLine, Secret, Tables,
+    Timeouts, Word, flow,
 };
+
+use crate::opaque::opaque;
 
 /// Written by userspace when it loads the program; then frozen, so that the verifier knows the values.
 #[unsafe(no_mangle)]
@@ -25,6 +25,7 @@ static CONFIG: Config = {
         flow_shift: [0; 2],
         listener_shift: 0,
         tick_shift: 0,
+        load_order: LoadOrder::FREE,
         timeouts: [timeouts; 2],
     }
 };
@@ -63,13 +64,21 @@ const fn entries<R>(all: &[R]) -> u32 {
 }
 
 /// The maps as the packet logic sees them.
-pub(crate) struct Maps;
+pub(crate) struct Maps {
+    config: &'static Config,
+}
+
+impl Maps {
+    #[inline(always)]
+    pub(crate) fn new() -> Self {
+        Self { config: opaque(&CONFIG) }
+    }
+}
 
 impl Tables for Maps {
     #[inline(always)]
     fn config(&self) -> &Config {
-        // The values are those that userspace wrote, not those that the compiler sees.
-        black_box(&CONFIG)
+        self.config
     }
 
     #[inline(always)]

@@ -3,8 +3,11 @@
 //! BPF_PROG_TEST_RUN gives a program its own output from the second run on. So a *wrapper* first makes the
 //! packet anew, of another flow each time, and then calls the program under test; what the wrapper itself costs
 //! shows one that calls a program that does nothing.
+#![feature(asm_experimental_arch)]
 #![no_std]
 #![no_main]
+
+mod opaque;
 
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX};
@@ -15,7 +18,9 @@ use aya_ebpf::programs::XdpContext;
 use lb_common::flow::{Entry, Line, Lost, State};
 use lb_common::flow_hash::absorb;
 use lb_common::testing::{Plan, RaceCount};
-use lb_common::{BackendIndex, ListenerId, Tick, Word};
+use lb_common::{BackendIndex, ListenerId, LoadOrder, Tick, Word};
+
+use crate::opaque::opaque;
 
 /// The program under test.
 #[map]
@@ -37,20 +42,20 @@ static RACE_COUNTS: PerCpuArray<RaceCount> = PerCpuArray::with_max_entries(1, 0)
 #[xdp(frags)]
 #[inline(always)]
 fn wrap4(context: XdpContext) -> u32 {
-    wrap::<{ Plan::LENGTH_V4 }, { Plan::SOURCE_V4 }>(&context)
+    wrap::<{ Plan::LEAD_V4 }, { Plan::LENGTH_V4 }, { Plan::SOURCE_V4 }>(&context)
 }
 
 /// Calls the program under test with an IPv6 packet.
 #[xdp(frags)]
 #[inline(always)]
 fn wrap6(context: XdpContext) -> u32 {
-    wrap::<{ Plan::LENGTH_V6 }, { Plan::SOURCE_V6 }>(&context)
+    wrap::<{ Plan::LEAD_V6 }, { Plan::LENGTH_V6 }, { Plan::SOURCE_V6 }>(&context)
 }
 
-/// `LENGTH` bytes of packet, of which the four at `SOURCE` tell flows apart.
+/// `LENGTH` bytes of packet, of which the four at `SOURCE` tell flows apart and the first `LEAD` come before the words.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "lengths of packets")]
-fn wrap<const LENGTH: usize, const SOURCE: usize>(context: &XdpContext) -> u32 {
+fn wrap<const LEAD: usize, const LENGTH: usize, const SOURCE: usize>(context: &XdpContext) -> u32 {
     let Some(plan) = PLAN.get(0) else { return XDP_ABORTED };
     let surplus = (context.data_end() - context.data()) as i32 - LENGTH as i32;
     if surplus != 0 {
@@ -64,14 +69,21 @@ fn wrap<const LENGTH: usize, const SOURCE: usize>(context: &XdpContext) -> u32 {
     if start + LENGTH > end {
         return XDP_ABORTED;
     }
-    for (place, word) in plan.template.iter().take(LENGTH / 8).enumerate() {
-        let field = (start + place * 8) as *mut u64;
-        // SAFETY: `place` is below `LENGTH / 8`, and there are `LENGTH` bytes from `start` on.
-        unsafe { field.write_unaligned(word.load()) };
+    let [lead, words @ ..] = &plan.template;
+    let lead = lead.load();
+    if LEAD == 6 {
+        // SAFETY: as below.
+        unsafe { ((start + 2) as *mut u32).write_unaligned((lead >> 32) as u32) };
     }
-    let source = (start + SOURCE) as *mut u32;
-    // SAFETY: `SOURCE` is the offset of a field of these `LENGTH` bytes.
-    unsafe { source.write_unaligned(plan.next_source()) };
+    // SAFETY: there are `LENGTH` bytes from `start` on, and these are the first two.
+    unsafe { (start as *mut u16).write_unaligned((lead >> ((8 - LEAD) * 8)) as u16) };
+    let source = u64::from(plan.next_source()) << ((SOURCE - LEAD) % 8 * 8);
+    for (place, word) in words.iter().take((LENGTH - LEAD) / 8).enumerate() {
+        let value = if place == (SOURCE - LEAD) / 8 { word.load() | source } else { word.load() };
+        let field = (start + LEAD + place * 8) as *mut u64;
+        // SAFETY: `place` is below `(LENGTH - LEAD) / 8`, and there are `LENGTH` bytes from `start` on.
+        unsafe { field.write_unaligned(value) };
+    }
     // SAFETY: the map has programs of this type only; it returns only if it has none.
     unsafe { TARGET.tail_call(context, 0) };
     XDP_ABORTED
@@ -133,7 +145,7 @@ fn reference(context: XdpContext) -> u32 {
 #[xdp]
 #[inline(always)]
 fn race(_context: XdpContext) -> u32 {
-    race_with(|line, key| line.find(key, RACER).entry)
+    race_with(|line, key| line.find(key, RACER, order()).entry)
 }
 
 /// The same without the second read of the key: shows that the race can be lost.
@@ -154,6 +166,15 @@ fn race_without_second_read(_context: XdpContext) -> u32 {
     })
 }
 
+/// Written by userspace: see the balancer's configuration.
+#[unsafe(no_mangle)]
+static LOAD_ORDER: LoadOrder = LoadOrder::FREE;
+
+#[inline(always)]
+fn order() -> LoadOrder {
+    *opaque(&LOAD_ORDER)
+}
+
 const RACER: ListenerId = ListenerId(1);
 const ROUNDS: u32 = 32;
 
@@ -172,7 +193,7 @@ fn race_with(find: impl Fn(&Line, u64) -> Entry) -> u32 {
         if found.has_flow() && found.listener() == RACER && found.backend() != backend {
             count.wrong.add_own(1);
         }
-        let seen = line.find(key, RACER);
+        let seen = line.find(key, RACER, order());
         let _: Result<(), Lost> = if !seen.entry.has_flow() {
             line.readiest(now).0.insert(key, Entry::new(RACER, backend, 1, State::NEW, now))
         } else if act == 0 {

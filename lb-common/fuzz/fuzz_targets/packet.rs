@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 
 use lb_common::host::{HostPacket, HostTables, Sample};
 use lb_common::{
-    Backend, BackendIndex, Choice, Config, Family, Half, Listed, ListenerControl, ListenerId, Mac, Pool,
-    PoolId, PortRange, Protocol, RingLine, Secret, Service, Timeouts, Tunnel, V4, V6, Verdict, balance,
+    Backend, BackendIndex, Choice, Config, Family, Half, Listed, ListenerControl, ListenerId, LoadOrder, Mac,
+    Pool, PoolId, PortRange, Protocol, RingLine, Secret, Service, Timeouts, Tunnel, V4, V6, Verdict, balance,
     write_table,
 };
 use libfuzzer_sys::fuzz_target;
@@ -22,6 +22,7 @@ static TABLES: LazyLock<HostTables> = LazyLock::new(|| {
             flow_shift: [64 - 4; 2],
             listener_shift: 64 - 4,
             tick_shift: 8,
+            load_order: LoadOrder::NATIVE,
             timeouts: [timeouts; 2],
         },
         8,

@@ -9,8 +9,8 @@ use proptest::prelude::*;
 
 use crate::host::{Expected, HostPacket, HostTables, Sample, samples};
 use crate::{
-    Address, Backend, Choice, Half, Listed, ListenerControl, Mac, Pool, PortRange, Protocol, SLOTS, Secret,
-    Service, Timeouts, Tunnel, Tuple, write_table,
+    Address, Backend, Choice, Half, Listed, ListenerControl, LoadOrder, Mac, Pool, PortRange, Protocol,
+    SLOTS, Secret, Service, Timeouts, Tunnel, Tuple, write_table,
 };
 
 use super::*;
@@ -57,6 +57,7 @@ fn tables(way: Way) -> HostTables {
         flow_shift: [64 - 6; 2],
         listener_shift: 64 - 4,
         tick_shift: 8,
+        load_order: LoadOrder::NATIVE,
         timeouts: [TIMEOUTS; 2],
     };
     let tables = HostTables::new(config, 8);
@@ -308,7 +309,7 @@ fn sent_to(tables: &HostTables, client: u32, flags: u8) -> u8 {
 /// The state of the client's flow.
 fn state(tables: &HostTables, client: u32) -> Option<flow::State> {
     let key = u64::from(u32::from_ne_bytes([0x9c, 0x40, 1, 0xbb])) << 32 | u64::from(client.to_be());
-    let found = tables.flows_v4.iter().map(|line| line.find(key, ListenerId(1)).entry);
+    let found = tables.flows_v4.iter().map(|line| line.find(key, ListenerId(1), LoadOrder::NATIVE).entry);
     let mut found = found.filter(|entry| entry.has_flow());
     let state = found.next().map(flow::Entry::state);
     assert_eq!(found.next(), None, "the flow is there twice");

@@ -66,12 +66,12 @@ proptest! {
 #[test]
 fn a_flow_is_found_by_its_key_and_listener_only() {
     let line = Line::default();
-    assert!(!line.find(0, ListenerId(1)).entry.has_flow());
+    assert!(!line.find(0, ListenerId(1), LoadOrder::NATIVE).entry.has_flow());
     let (free, _) = line.readiest(Tick(0));
     free.insert(7, entry(1, 2, State::NEW, 30)).unwrap();
-    assert_eq!(line.find(7, ListenerId(1)).entry, entry(1, 2, State::NEW, 30));
-    assert!(!line.find(7, ListenerId(2)).entry.has_flow());
-    assert!(!line.find(8, ListenerId(1)).entry.has_flow());
+    assert_eq!(line.find(7, ListenerId(1), LoadOrder::NATIVE).entry, entry(1, 2, State::NEW, 30));
+    assert!(!line.find(7, ListenerId(2), LoadOrder::NATIVE).entry.has_flow());
+    assert!(!line.find(8, ListenerId(1), LoadOrder::NATIVE).entry.has_flow());
 }
 
 #[test]
@@ -80,11 +80,11 @@ fn a_way_that_changed_since_it_was_seen_is_left_alone() {
     let (free, _) = line.readiest(Tick(0));
     free.insert(7, entry(1, 2, State::NEW, 30)).unwrap();
     assert_eq!(free.insert(8, entry(1, 3, State::NEW, 30)), Err(Lost));
-    let seen = line.find(7, ListenerId(1));
+    let seen = line.find(7, ListenerId(1), LoadOrder::NATIVE);
     seen.advance(seen.entry.moved_to(State::CONFIRMED, Tick(60))).unwrap();
     assert_eq!(seen.advance(seen.entry.moved_to(State::CLOSING, Tick(5))), Err(Lost));
     assert_eq!(seen.vacate(), Err(Lost));
-    assert_eq!(line.find(7, ListenerId(1)).entry, entry(1, 2, State::CONFIRMED, 60));
+    assert_eq!(line.find(7, ListenerId(1), LoadOrder::NATIVE).entry, entry(1, 2, State::CONFIRMED, 60));
 }
 
 #[test]
@@ -105,8 +105,8 @@ fn a_line_that_was_full_once_overflows_for_ever() {
     }
     assert!(line.overflows());
     assert_eq!(line.readiest(Tick(0)).1.rank(), Rank::NEVER);
-    line.find(2, ListenerId(1)).vacate().unwrap();
-    assert!(!line.find(2, ListenerId(1)).entry.has_flow());
+    line.find(2, ListenerId(1), LoadOrder::NATIVE).vacate().unwrap();
+    assert!(!line.find(2, ListenerId(1), LoadOrder::NATIVE).entry.has_flow());
     assert_eq!(line.readiest(Tick(0)).1.rank(), Rank::EMPTY);
     assert!(line.overflows());
 }
@@ -116,7 +116,7 @@ type Find = fn(&Line, u64, ListenerId) -> Entry;
 
 /// The protocol.
 fn found(line: &Line, key: u64, listener: ListenerId) -> Entry {
-    line.find(key, listener).entry
+    line.find(key, listener, LoadOrder::NATIVE).entry
 }
 
 /// The protocol without the second read of the key.
@@ -145,7 +145,7 @@ fn race(find: Find, finds: u64) -> Option<u64> {
             if n >= finds {
                 return None;
             }
-            let seen = line.find(key, ListenerId(1));
+            let seen = line.find(key, ListenerId(1), LoadOrder::NATIVE);
             let now = Tick(act % 64);
             let _: Result<(), Lost> = match seen.entry.has_flow() {
                 true if act % 8 == 0 => seen.vacate(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aya::programs::{ProgramError, TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
-use lb_common::{Config, Family, Secret, Timeouts};
+use lb_common::{Config, Family, LoadOrder, Secret, Timeouts};
 
 use crate::capacity::Capacity;
 use crate::clock::{Clock, ClockError};
@@ -191,20 +191,25 @@ fn config(settings: &Settings, clock: &Clock, random: &mut dyn FnMut() -> u64) -
         line_secret: secret(),
         key_secret: secret(),
         flow_shift: [Family::V4, Family::V6].map(|family| shift(capacity.flow_lines(family))),
-        listener_shift: shift(capacity.listener_lines()),
+        listener_shift: shift(capacity.listener_lines() * 2),
         tick_shift: clock.tick_shift(),
+        load_order: LoadOrder::NATIVE,
         timeouts: [timeouts(&settings.tcp), timeouts(&settings.udp)],
     }
 }
 
-/// A configuration as bytes.
+/// What a program is loaded with, as bytes.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-struct Global(Config);
+pub(crate) struct Global<T>(pub(crate) T);
 
 #[expect(unsafe_code, reason = "aya takes bytes of such types only")]
 // SAFETY: integers without padding: the size of a `Config` is asserted to be the sum of theirs.
-unsafe impl aya::Pod for Global {}
+unsafe impl aya::Pod for Global<Config> {}
+
+#[expect(unsafe_code, reason = "aya takes bytes of such types only")]
+// SAFETY: an integer.
+unsafe impl aya::Pod for Global<LoadOrder> {}
 
 #[cfg(test)]
 pub(crate) mod tests;

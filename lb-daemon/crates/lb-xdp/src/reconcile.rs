@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use lb_common::flow::Entry;
 use lb_common::{
-    Address, Backend, BackendEntry, BackendIndex, Choice, Control, Family, Half, Listed, ListenerControl,
-    ListenerId, ListenerLine, Pool, PoolId, RingLine, Service, Tick, V4, V6,
+    Address, Backend, BackendEntry, BackendIndex, Choice, Control, Family, Half, Hop, Listed,
+    ListenerControl, ListenerId, ListenerLine, Pool, PoolId, RingLine, Service, Tick, V4, V6,
 };
 
 use crate::capacity::Capacity;
@@ -167,7 +167,7 @@ impl Reconciler {
         let listeners: HashSet<u16> = self.listeners.used().collect();
         let current = |entry: Entry| {
             let backend = memory.backends.get(usize::from(entry.backend().0));
-            let generation = backend.and_then(BackendEntry::generation);
+            let generation = backend.and_then(BackendEntry::hop).map(Hop::generation);
             generation == Some(entry.generation()) && listeners.contains(&entry.listener().0)
         };
         let fills = [Family::V4, Family::V6].map(|family| sweep(memory.flows(family), tick, current));
@@ -320,7 +320,7 @@ impl Reconciler {
             let (Some(entry), Some(life)) = (memory.backends.get(number), self.lives.get_mut(number)) else {
                 continue;
             };
-            if entry.generation().is_none() {
+            if entry.hop().is_none() {
                 // Somebody else had the index, perhaps.
                 *life = Life { generation: life.generation.wrapping_add(1), standing: backend.standing };
             }

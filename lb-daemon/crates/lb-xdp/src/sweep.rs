@@ -47,6 +47,8 @@ pub(crate) fn sweep(lines: &[Line], now: Tick, current: impl Fn(Entry) -> bool) 
 mod tests {
     use lb_common::{BackendIndex, ListenerId};
 
+    use lb_common::LoadOrder;
+
     use super::*;
 
     #[test]
@@ -70,8 +72,8 @@ mod tests {
         let fill = sweep(&lines, Tick(100), current);
         assert_eq!(fill, Fill { new: 1, confirmed: 1, closing: 1, forgotten: 2, ways: 8 });
         assert_eq!(sweep(&lines, Tick(100), current), Fill { forgotten: 0, ..fill });
-        assert!(lines[0].find(1, ListenerId(1)).entry.has_flow());
-        assert!(!lines[0].find(2, ListenerId(1)).entry.has_flow());
-        assert!(!lines[0].find(3, ListenerId(2)).entry.has_flow());
+        assert!(lines[0].find(1, ListenerId(1), LoadOrder::NATIVE).entry.has_flow());
+        assert!(!lines[0].find(2, ListenerId(1), LoadOrder::NATIVE).entry.has_flow());
+        assert!(!lines[0].find(3, ListenerId(2), LoadOrder::NATIVE).entry.has_flow());
     }
 }

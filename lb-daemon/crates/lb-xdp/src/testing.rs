@@ -2,13 +2,13 @@
 
 use aya::maps::{MapError as AyaMapError, ProgramArray};
 use aya::programs::{ProgramError, Xdp};
-use aya::{Ebpf, EbpfError};
-use lb_common::Family;
+use aya::{Ebpf, EbpfError, EbpfLoader};
 use lb_common::testing::Plan;
+use lb_common::{Family, LoadOrder};
 
 use crate::mapped::{MapError, MappedOne};
 use crate::object::TESTING;
-use crate::program::{Balancer, Ran, RunError, run};
+use crate::program::{Balancer, Global, Ran, RunError, run};
 
 /// Runs a program on many packets, each made anew.
 #[derive(Debug)]
@@ -69,7 +69,9 @@ impl Wrapper {
 
     /// Loads the programs.
     pub fn load() -> Result<Self, TestingError> {
-        let mut object = Ebpf::load(TESTING)?;
+        let mut object = EbpfLoader::new()
+            .override_global("LOAD_ORDER", &Global(LoadOrder::NATIVE), true)
+            .load(TESTING)?;
         for name in Self::PROGRAMS {
             program_mut(&mut object, name)?.load()?;
         }
@@ -92,11 +94,17 @@ impl Wrapper {
     }
 
     /// Sets the packets: as `template`, of `flows` flows (a power of two, at most 2²⁴) that begin with the first.
-    pub fn set_packets(&self, template: &[u8], flows: u32, order: Order) {
-        let mut padded = [0; 80];
-        for (byte, given) in padded.iter_mut().zip(template) {
+    pub fn set_packets(&self, family: Family, template: &[u8], flows: u32, order: Order) {
+        let (lead, source) = match family {
+            Family::V4 => (Plan::LEAD_V4, Plan::SOURCE_V4),
+            Family::V6 => (Plan::LEAD_V6, Plan::SOURCE_V6),
+        };
+        let mut padded = [0; 88];
+        for (byte, given) in padded.iter_mut().skip(8 - lead).zip(template) {
             *byte = *given;
         }
+        // The wrapper adds these.
+        padded.iter_mut().skip(8 - lead + source).take(4).for_each(|byte| *byte = 0);
         let (words, _) = padded.as_chunks();
         for (word, bytes) in self.plan.template.iter().zip(words) {
             word.store(u64::from_ne_bytes(*bytes));

@@ -22,6 +22,7 @@ fn tables(boot: u64) -> HostTables {
         flow_shift: [Family::V4, Family::V6].map(|family| shift(CAPACITY.flow_lines(family))),
         listener_shift: shift(CAPACITY.listener_lines()),
         tick_shift: 8,
+        load_order: lb_common::LoadOrder::NATIVE,
         timeouts: [timeouts; 2],
     };
     HostTables::new(config, CAPACITY.backends.into())

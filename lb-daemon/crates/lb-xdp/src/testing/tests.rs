@@ -90,7 +90,7 @@ fn racing_packets_reach_their_own_backends() {
     let send = || {
         let mut wrapper = Wrapper::load().unwrap();
         wrapper.aim(Target::Balancer(&balancer)).unwrap();
-        wrapper.set_packets(&template(), FLOWS, Order::Permuted);
+        wrapper.set_packets(Family::V4, &template(), FLOWS, Order::Permuted);
         let ran = wrapper.run(Family::V4, PACKETS).unwrap();
         assert_eq!(ran.action, 3);
     };
@@ -137,7 +137,7 @@ fn ten_thousand_flows_survive_ten_million_forged_ones_and_a_change() {
 
     let mut wrapper = Wrapper::load().unwrap();
     wrapper.aim(Target::Balancer(&balancer)).unwrap();
-    wrapper.set_packets(&segment(0, 50_000, SYN), 1 << 24, Order::Permuted);
+    wrapper.set_packets(Family::V4, &segment(0, 50_000, SYN), 1 << 24, Order::Permuted);
     assert_eq!(wrapper.run(Family::V4, 10_000_000).unwrap().action, 3);
     desired.pools[0] = pool("v4", desired.pools[0].backends[..2].to_vec());
     desired.pools[0].backends.push(backend("c", Tunnels::V4, 3));
