@@ -4,13 +4,13 @@
 //! object is not what the sources build.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::step::step;
-use crate::workspace::{cargo, metadata, root};
+use crate::workspace::{cargo, root, target_directory};
 
 /// What to do with the objects.
 #[derive(Debug, Default, clap::Args)]
@@ -32,7 +32,8 @@ const PROGRAMS: [&str; 2] = ["balancer", "testing"];
 pub(crate) fn run(args: &Args) -> Result<()> {
     expect_version("rustc", RUSTC)?;
     expect_version("bpf-linker", LINKER)?;
-    let target = target_directory()?;
+    // Apart from everything else, which has other flags.
+    let target = target_directory()?.join("ebpf");
     if args.check {
         step("eBPF clippy", compile("clippy", &target)?.args(["--", "-D", "warnings"]))?;
     }
@@ -91,11 +92,4 @@ fn expect_version(tool: &str, expected: &str) -> Result<()> {
     let found = said.split_whitespace().nth(1).unwrap_or_default();
     ensure!(found == expected, "the eBPF programs are built with {tool} {expected}, and this is {found}");
     Ok(())
-}
-
-/// Where the programs are built: apart from everything else, which has other flags.
-fn target_directory() -> Result<PathBuf> {
-    let metadata = metadata()?;
-    let target = metadata.get("target_directory").and_then(serde_json::Value::as_str);
-    Ok(Path::new(target.context("no target_directory")?).join("ebpf"))
 }

@@ -7,6 +7,7 @@ mod bench;
 mod docs;
 mod ebpf;
 mod fuzz;
+mod kernels;
 mod lab;
 mod lint;
 mod setup;

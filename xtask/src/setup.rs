@@ -1,5 +1,7 @@
 //! `cargo xtask setup`: brings what tests and benches need onto a Debian machine.
 
+use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -9,7 +11,7 @@ use crate::step::{command_line, step};
 use crate::workspace::cargo;
 
 /// The Debian packages, with what they are for.
-const PACKAGES: [(&str, &str); 13] = [
+const PACKAGES: [(&str, &str); 14] = [
     ("bind9-dnsutils", "tests: dig"),
     ("curl", "tests, lab"),
     ("haproxy", "tests, bench: peer"),
@@ -21,9 +23,12 @@ const PACKAGES: [(&str, &str); 13] = [
     ("procps", "tests"),
     ("prometheus", "tests: metrics and alerts"),
     ("python3", "bench: finds Envoy"),
+    (QEMU, "tests: other kernels"),
     ("strace", "tests, profiles"),
     ("util-linux", "bench: namespaces"),
 ];
+
+const QEMU: &str = "qemu-system-x86";
 
 /// What cargo installs: crate and version.
 const TOOLS: [(&str, &str); 3] =
@@ -49,16 +54,23 @@ fn install_packages() -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    let names: Vec<&str> = missing.iter().map(|(name, _)| *name).collect();
+    let mut names: Vec<&str> = missing.iter().map(|(name, _)| *name).collect();
     let mut update = apt_get(&["update"]);
-    let mut install = apt_get(&["install", "--yes", "--no-install-recommends"]);
+    let mut install = apt_get(&INSTALL);
     install.args(&names);
     if !rustix::process::geteuid().is_root() {
         let (update, install) = (command_line(&update), command_line(&install));
         bail!("packages are missing and only root can install them:\n  sudo {update} && sudo {install}");
     }
+    let backported = names.contains(&QEMU) && has_backported_qemu();
+    names.retain(|name| !(backported && *name == QEMU));
     step("package lists", &mut update)?;
-    step("packages", &mut install)?;
+    if !names.is_empty() {
+        step("packages", apt_get(&INSTALL).args(&names))?;
+    }
+    if backported {
+        install_from_backports(QEMU)?;
+    }
     for (name, purpose) in missing {
         println!("installed  {name} ({purpose})");
         if SERVICES.contains(&name) {
@@ -68,13 +80,48 @@ fn install_packages() -> Result<()> {
     Ok(())
 }
 
+/// An installation that adds to what is there, and takes nothing away for it.
+const INSTALL: [&str; 4] = ["install", "--yes", "--no-install-recommends", "--no-remove"];
+
 fn is_installed(package: &str) -> bool {
-    let query = ["--show", "--showformat=${db:Status-Status}", package];
-    let output = Command::new("dpkg-query").args(query).stderr(Stdio::null()).output();
-    output.is_ok_and(|output| output.stdout == b"installed")
+    field(package, "${db:Status-Status}") == "installed"
 }
 
-fn apt_get(arguments: &[&str]) -> Command {
+/// Something that dpkg knows of a package; empty if it does not know the package.
+fn field(package: &str, format: &str) -> String {
+    let query = ["--show", "--showformat", format, package];
+    let output = Command::new("dpkg-query").args(query).stderr(Stdio::null()).output();
+    output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+}
+
+/// Whether this machine has QEMU's utilities from Debian's backports: beside those the emulator has to be from
+/// there too, since the release's own drives them out.
+fn has_backported_qemu() -> bool {
+    is_installed("qemu-utils") && field("qemu-utils", "${Version}").contains("~bpo")
+}
+
+/// Installs a package from the backports of this Debian release, from the server of the release itself. The
+/// machine's own list of sources stays as it is.
+fn install_from_backports(package: &str) -> Result<()> {
+    let format = "--format=$(REPO_URI) $(CODENAME)";
+    let output = apt_get(&["indextargets", format, "Identifier: Packages", "Origin: Debian"]).output()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    // The release is the suite without a suffix (-updates, -security).
+    let release = said.lines().filter_map(|line| line.split_once(' ')).find(|(_, name)| !name.contains('-'));
+    let (server, name) = release.context("apt-get indextargets knows no release of Debian")?;
+    let keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
+    let others = fs::read_to_string("/etc/apt/sources.list").unwrap_or_default();
+    let mut sources = tempfile::NamedTempFile::new()?;
+    writeln!(sources, "deb [signed-by={keyring}] {server} {name}-backports main\n{others}")?;
+    let option = format!("Dir::Etc::sourcelist={}", sources.path().display());
+    step("lists of backports", apt_get(&["update"]).args(["-o", &option]))?;
+    let target = format!("{name}-backports");
+    let mut install = apt_get(&INSTALL);
+    step("backports", install.args(["-o", &option, "--target-release", &target, package]))
+}
+
+/// An apt-get command that asks nothing.
+pub(crate) fn apt_get(arguments: &[&str]) -> Command {
     let mut command = Command::new("apt-get");
     // A runlevel in which services do not start: they are here to be measured, not to serve.
     command

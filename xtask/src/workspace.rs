@@ -55,15 +55,20 @@ pub(crate) fn metadata() -> Result<Value> {
     serde_json::from_slice(&output.stdout).context("the output of cargo metadata")
 }
 
+/// Where cargo builds.
+pub(crate) fn target_directory() -> Result<PathBuf> {
+    let metadata = metadata()?;
+    let target = metadata.get("target_directory").and_then(Value::as_str);
+    Ok(target.context("no target_directory")?.into())
+}
+
 /// Builds a package; returns its binary.
 pub(crate) fn build(package: &str, binary: &str, profile: &str) -> Result<PathBuf> {
     let arguments = ["build", "--locked", "--package", package, "--profile", profile];
     step(&format!("build {binary}"), &mut cargo(&arguments))?;
-    let metadata = metadata()?;
-    let target = metadata.get("target_directory").and_then(Value::as_str).context("no target_directory")?;
     // The dev profile has a directory of another name.
     let directory = if profile == "dev" { "debug" } else { profile };
-    let binary = Path::new(target).join(directory).join(binary);
+    let binary = target_directory()?.join(directory).join(binary);
     ensure!(binary.is_file(), "cargo built no {}", binary.display());
     Ok(binary)
 }
