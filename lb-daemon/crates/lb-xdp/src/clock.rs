@@ -8,7 +8,7 @@ use aya::programs::{ProgramError, TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfError};
 use lb_common::Tick;
 
-use crate::object::OBJECT;
+use crate::object::{OBJECT, TAKES};
 
 /// Reads jiffies by running a program that does.
 #[derive(Debug)]
@@ -21,10 +21,10 @@ pub struct Clock {
 #[derive(Debug, thiserror::Error)]
 pub enum ClockError {
     /// The object.
-    #[error("cannot load the XDP programs")]
+    #[error("cannot load the XDP programs; {}", TAKES)]
     Object(#[from] EbpfError),
     /// The program.
-    #[error("cannot run the program that reads the kernel's clock")]
+    #[error("cannot run the XDP program that reads the kernel's clock; {}", TAKES)]
     Program(#[from] ProgramError),
     /// It is not in the object.
     #[error("the XDP object has no program clock: it was not built from this version's lb-ebpf")]

@@ -10,7 +10,7 @@ use crate::capacity::Capacity;
 use crate::clock::{Clock, ClockError};
 use crate::mapped::MapError;
 use crate::memory::{Maps, Memory};
-use crate::object::OBJECT;
+use crate::object::{OBJECT, TAKES};
 use crate::statistics::{Statistics, StatisticsError};
 
 /// How flows are remembered.
@@ -39,10 +39,10 @@ pub struct FlowTimeouts {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The object or its maps.
-    #[error("cannot load the XDP programs: that takes Linux 6.1 or newer, CAP_BPF and CAP_NET_ADMIN")]
+    #[error("cannot load the XDP programs; {}", TAKES)]
     Object(#[from] EbpfError),
     /// The verifier, most likely.
-    #[error("this kernel does not take the XDP program {name}: that takes Linux 6.1 or newer")]
+    #[error("this kernel does not take the XDP program {name}; {}", TAKES)]
     Program {
         /// Its name in the object.
         name: &'static str,

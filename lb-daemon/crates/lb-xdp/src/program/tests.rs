@@ -1,9 +1,12 @@
 //! Packets in, packets out, in the kernel: the same samples that the host's tests have, and the same verdicts,
 //! byte for byte.
 
+use std::thread;
+
 use lb_common::flow::{Line, State};
 use lb_common::host::{Expected, HostPacket, HostTables, Sample, samples};
 use lb_common::{Verdict, balance};
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
 use crate::desired::Standing;
 use crate::reconcile::{GRACE, Outcome, Reconciler};
@@ -19,17 +22,20 @@ pub(crate) fn load() -> Option<Balancer> {
     load_with(CAPACITY)
 }
 
-/// The same with other room.
-pub(crate) fn load_with(capacity: Capacity) -> Option<Balancer> {
+fn settings(capacity: Capacity) -> Settings {
     let seconds = Duration::from_secs;
     let timeouts = FlowTimeouts { new: seconds(30), confirmed: seconds(60), closing: seconds(10) };
-    let settings = Settings { capacity, tcp: timeouts, udp: timeouts };
+    Settings { capacity, tcp: timeouts, udp: timeouts }
+}
+
+/// The same with other room.
+pub(crate) fn load_with(capacity: Capacity) -> Option<Balancer> {
     let mut state = 1;
     let mut random = || {
         state = lb_common::flow_hash::absorb(state, 1);
         state
     };
-    match Balancer::load(&settings, &mut random) {
+    match Balancer::load(&settings(capacity), &mut random) {
         Ok(balancer) => Some(balancer),
         Err(error)
             if rustix::process::geteuid().is_root() || std::env::var_os("SLUICE_REQUIRE_LAB").is_some() =>
@@ -198,4 +204,22 @@ fn a_jumbo_frame_goes_where_the_way_takes_it() {
     // Its header says more than there is.
     frame.truncate(14 + 7999);
     assert_eq!(both.kernel.run(&frame).unwrap().action, 1);
+}
+
+/// A thread's capabilities are its own: this one gives up all but some, and what it is told must help.
+#[test]
+fn who_may_not_load_programs_is_told_what_it_takes() {
+    let Some(_) = load() else { return };
+    let some = CapabilitySet::BPF | CapabilitySet::NET_ADMIN;
+    for kept in [CapabilitySet::empty(), CapabilitySet::BPF, CapabilitySet::NET_ADMIN, some] {
+        let told = || {
+            let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: kept };
+            set_capabilities(None, sets).unwrap();
+            Balancer::load(&settings(CAPACITY), &mut || 1).unwrap_err().to_string()
+        };
+        let told = thread::scope(|scope| scope.spawn(told).join().unwrap());
+        for part in ["5.18", "CAP_BPF", "CAP_NET_ADMIN", "CAP_PERFMON", "splice"] {
+            assert!(told.contains(part), "{kept:?}: {told}");
+        }
+    }
 }
