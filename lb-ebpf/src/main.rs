@@ -6,6 +6,7 @@
 
 mod frame;
 mod maps;
+mod object;
 mod opaque;
 
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
@@ -63,14 +64,4 @@ fn trace(context: &XdpContext, verdict: Verdict) {
         Verdict::Pass(reason) => aya_log_ebpf::trace!(context, "pass: {}", reason.label()),
         Verdict::Drop(reason) => aya_log_ebpf::trace!(context, "drop: {}", reason.label()),
     }
-}
-
-/// Sluice's: no helper is used that the kernel keeps for programs under the GPL.
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 18] = *b"Apache-2.0 OR MIT\0";
-
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
 }

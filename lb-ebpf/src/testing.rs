@@ -7,6 +7,7 @@
 #![no_std]
 #![no_main]
 
+mod object;
 mod opaque;
 
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
@@ -203,14 +204,4 @@ fn race_with(find: impl Fn(&Line, u64) -> Entry) -> u32 {
         };
     }
     XDP_PASS
-}
-
-/// See the balancer's.
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 18] = *b"Apache-2.0 OR MIT\0";
-
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
 }
