@@ -90,8 +90,12 @@ impl Word {
     pub fn load_after(&self, earlier: u64, order: LoadOrder) -> u64 {
         #[cfg(target_arch = "bpf")]
         {
-            let zero = if order == LoadOrder::KEPT { 0 } else { bpf::zero_from(earlier) };
-            bpf::load(self.0.as_ptr().wrapping_byte_add(zero))
+            let word = self.0.as_ptr();
+            if order == LoadOrder::KEPT {
+                bpf::load(word)
+            } else {
+                bpf::load(word.wrapping_byte_add(bpf::zero_from(earlier)))
+            }
         }
         #[cfg(not(target_arch = "bpf"))]
         {

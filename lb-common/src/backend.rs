@@ -1,5 +1,7 @@
 //! Backends: all that it takes to send a packet there, in one cache line.
 
+use core::num::NonZeroU8;
+
 use crate::bits::{u8_at, u16_at, u32_at};
 use crate::{Family, V4, V6, Word};
 
@@ -55,7 +57,7 @@ impl Hop {
     const V4: u8 = 4;
     const V6: u8 = 6;
 
-    /// Which of the backend's lives this is: flows that were given to an earlier one choose again.
+    /// Which of the backend's lives this is, from 1: flows that were given to an earlier one choose again.
     #[inline(always)]
     pub fn generation(self) -> u8 {
         u8_at(self.0, 48)
@@ -94,7 +96,7 @@ impl Egress {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backend {
     /// See [`Hop::generation`].
-    pub generation: u8,
+    pub generation: NonZeroU8,
     /// The Ethernet address of the next hop.
     pub next_hop: Mac,
     /// The Ethernet address of the interface.
@@ -121,8 +123,8 @@ pub struct BackendEntry {
     egress: Word,
     /// Interface 32, entropy 32.
     interface: Word,
-    source: [Word; 2],
-    destination: [Word; 2],
+    /// For IPv4: source 32, destination 32. For IPv6: two words of source, two of destination.
+    tunnel: [Word; 4],
     spare: Word,
 }
 
@@ -132,6 +134,13 @@ impl BackendEntry {
     pub fn hop(&self) -> Option<Hop> {
         let hop = self.hop.load();
         (u8_at(hop, 56) != 0).then_some(Hop(hop))
+    }
+
+    /// The same; `None` if the backend is not in this life. An empty entry is in none.
+    #[inline(always)]
+    pub(crate) fn hop_in(&self, generation: u8) -> Option<Hop> {
+        let hop = Hop(self.hop.load());
+        (hop.generation() == generation).then_some(hop)
     }
 
     #[inline(always)]
@@ -149,15 +158,17 @@ impl BackendEntry {
     /// Source and destination of outer IPv4 packets.
     #[inline(always)]
     pub(crate) fn tunnel_v4(&self) -> (V4, V4) {
-        let ([source, _], [destination, _]) = (&self.source, &self.destination);
-        (V4(u32_at(source.load(), 0)), V4(u32_at(destination.load(), 0)))
+        let [addresses, ..] = &self.tunnel;
+        let addresses = addresses.load();
+        (V4(u32_at(addresses, 0)), V4(u32_at(addresses, 32)))
     }
 
     /// Source and destination of outer IPv6 packets.
     #[inline(always)]
     pub(crate) fn tunnel_v6(&self) -> (V6, V6) {
-        let address = |[high, low]: &[Word; 2]| V6([high.load(), low.load()]);
-        (address(&self.source), address(&self.destination))
+        let [source_high, source_low, destination_high, destination_low] = &self.tunnel;
+        let address = |high: &Word, low: &Word| V6([high.load(), low.load()]);
+        (address(source_high, source_low), address(destination_high, destination_low))
     }
 
     /// All of it; `None` if the entry is empty.
@@ -174,7 +185,7 @@ impl BackendEntry {
             }
         };
         Some(Backend {
-            generation: hop.generation(),
+            generation: NonZeroU8::new(hop.generation())?,
             next_hop: hop.address(),
             interface_mac: egress.address(),
             interface,
@@ -186,18 +197,16 @@ impl BackendEntry {
 
     /// Writes the backend. What is there must be empty or a backend with the same addresses.
     pub fn store(&self, backend: &Backend) {
-        let (version, source, destination) = match backend.tunnel {
+        let (version, tunnel) = match backend.tunnel {
             Tunnel::V4 { source, destination } => {
-                (Hop::V4, [u64::from(source.0), 0], [u64::from(destination.0), 0])
+                (Hop::V4, [u64::from(destination.0) << 32 | u64::from(source.0), 0, 0, 0])
             }
-            Tunnel::V6 { source, destination } => (Hop::V6, source.0, destination.0),
+            Tunnel::V6 { source: V6([a, b]), destination: V6([c, d]) } => (Hop::V6, [a, b, c, d]),
         };
-        for (word, half) in self.source.iter().zip(source).chain(self.destination.iter().zip(destination)) {
-            word.store(half);
-        }
+        self.tunnel.iter().zip(tunnel).for_each(|(word, addresses)| word.store(addresses));
         self.interface.store(u64::from(backend.entropy) << 32 | u64::from(backend.interface));
         self.egress.store(u64::from(backend.mtu) << 48 | backend.interface_mac.0);
-        let hop = u64::from(version) << 56 | u64::from(backend.generation) << 48 | backend.next_hop.0;
+        let hop = u64::from(version) << 56 | u64::from(backend.generation.get()) << 48 | backend.next_hop.0;
         self.hop.swap(hop);
     }
 
@@ -218,7 +227,7 @@ mod tests {
     proptest! {
         #[test]
         fn an_entry_keeps_a_backend(
-            (generation, next_hop, interface_mac) in any::<(u8, [u8; 6], [u8; 6])>(),
+            (generation, next_hop, interface_mac) in any::<(NonZeroU8, [u8; 6], [u8; 6])>(),
             (interface, mtu, entropy) in any::<(u32, u16, u32)>(),
             (source, destination) in any::<([u64; 2], [u64; 2])>(),
             v4: bool,
@@ -234,7 +243,7 @@ mod tests {
             let entry = BackendEntry::default();
             prop_assert_eq!((entry.load(), entry.hop().map(Hop::generation)), (None, None));
             entry.store(&backend);
-            prop_assert_eq!((entry.load(), entry.hop().map(Hop::generation)), (Some(backend), Some(generation)));
+            prop_assert_eq!((entry.load(), entry.hop().map(Hop::generation)), (Some(backend), Some(generation.get())));
             entry.clear();
             prop_assert_eq!((entry.load(), entry.hop().map(Hop::generation)), (None, None));
         }

@@ -4,12 +4,12 @@ use crate::encapsulate::encapsulate;
 use crate::flow;
 use crate::header::{ETHERNET, TAG, ethertype};
 use crate::listener::{self, ListenerLine};
-use crate::parse::Parse;
-use crate::track::track;
+use crate::parse::{Datagram, Odd, Parse};
+use crate::track::{Destination, Look};
 use crate::verdict::Exit;
 use crate::{
-    BackendEntry, BackendIndex, Config, Control, Counter, DropReason, Family, FlowEvent, ListenerId,
-    ListenerV4, ListenerV6, Packet, PassReason, PoolEntry, PoolId, RingLine, V4, V6, Verdict,
+    Address, BackendEntry, BackendIndex, Config, Control, Counter, DropReason, Family, FlowEvent, ListenerId,
+    ListenerV4, ListenerV6, Packet, PassReason, PoolEntry, PoolId, RingLine, Service, V4, V6, Verdict,
 };
 
 /// What the balancer reads and writes beside the packet. Everything but the configuration is shared with
@@ -94,24 +94,69 @@ fn forward<A: Parse, P: Packet, T: Tables, const IP: usize>(
     packet: &mut P,
     tables: &T,
 ) -> Result<Verdict, Exit> {
-    let datagram = A::parse(packet, IP)?;
+    if let Some(datagram) = A::plain(packet, IP) {
+        return forward_datagram::<_, _, _, IP>(packet, tables, &datagram);
+    }
+    core::hint::cold_path();
+    match A::odd(packet, IP)? {
+        Odd::Fit(datagram) => forward_datagram::<_, _, _, IP>(packet, tables, &datagram),
+        Odd::Unfit { local, ports, protocol, reason } => {
+            listener::find(tables, local, ports, protocol).ok_or(PassReason::NoListener)?;
+            Err(reason.into())
+        }
+    }
+}
+
+/// Forwards what was read of the packet whose IP header is at `IP`.
+///
+/// It is inlined wherever it is called, as is [`send`]: where two ways of a packet meet, all that both have to say is
+/// carried over the stack, since BPF has few registers.
+#[inline(always)]
+fn forward_datagram<A: Address, P: Packet, T: Tables, const IP: usize>(
+    packet: &mut P,
+    tables: &T,
+    datagram: &Datagram<A>,
+) -> Result<Verdict, Exit> {
     let tuple = &datagram.tuple;
     let service =
         listener::find(tables, tuple.local, tuple.ports, tuple.protocol).ok_or(PassReason::NoListener)?;
-    if let Some(reason) = datagram.unfit {
-        return Err(reason.into());
+    let look = Look::up(tables, tuple, service)?;
+    if let Some(destination) = look.known(tables, datagram, service) {
+        return send::<_, _, _, IP>(packet, tables, datagram, service, destination);
     }
-    let destination = track(tables, &datagram, service)?;
-    let verdict = encapsulate::<_, _, IP>(packet, &datagram, destination.backend, destination.hop)?;
-    let counters = [tables.listener_counter(service.listener()), tables.backend_counter(destination.index)];
-    for counter in counters.into_iter().flatten() {
-        counter.packet(datagram.length);
-        if destination.is_new {
-            core::hint::cold_path();
-            counter.flows.add_own(1);
-        }
+    core::hint::cold_path();
+    let (destination, is_new) = look.unknown(tables, datagram, service)?;
+    let verdict = send::<_, _, _, IP>(packet, tables, datagram, service, destination)?;
+    if is_new {
+        counters(tables, service, destination).for_each(|counter| counter.flows.add_own(1));
     }
     Ok(verdict)
+}
+
+/// Sends the packet to its backend, and counts it.
+#[inline(always)]
+fn send<A: Address, P: Packet, T: Tables, const IP: usize>(
+    packet: &mut P,
+    tables: &T,
+    datagram: &Datagram<A>,
+    service: Service,
+    destination: Destination<'_>,
+) -> Result<Verdict, Exit> {
+    let verdict = encapsulate::<_, _, IP>(packet, datagram, destination.backend, destination.hop)?;
+    counters(tables, service, destination).for_each(|counter| counter.packet(datagram.length));
+    Ok(verdict)
+}
+
+/// Those of the listener and of the backend.
+#[inline(always)]
+fn counters<'t, T: Tables>(
+    tables: &'t T,
+    service: Service,
+    destination: Destination<'_>,
+) -> impl Iterator<Item = &'t Counter> {
+    [tables.listener_counter(service.listener()), tables.backend_counter(destination.index)]
+        .into_iter()
+        .flatten()
 }
 
 #[cfg(test)]

@@ -49,10 +49,11 @@ pub(crate) fn encapsulate<A: Address, P: Packet, const IP: usize>(
 /// The length of a packet with an outer header of `header` bytes, if that is not too much.
 #[inline(always)]
 fn outer_length(inner: u16, header: u16, backend: &BackendEntry) -> Result<u16, Exit> {
-    match inner.checked_add(header) {
-        Some(length) if length <= backend.egress().mtu() => Ok(length),
-        Some(_) | None => Err(DropReason::TooBig.into()),
+    let length = u32::from(inner) + u32::from(header);
+    if length > backend.egress().mtu().into() {
+        return Err(DropReason::TooBig.into());
     }
+    Ok(crate::bits::u16_at(length.into(), 0))
 }
 
 /// Writes an outer IPv4 header. "Don't fragment" is set whatever the inner header says: then the identification

@@ -199,8 +199,9 @@ pub struct Way {
 /// A way with what was seen in it.
 #[derive(Debug, Clone, Copy)]
 pub struct Seen<'a> {
-    /// Where.
-    pub way: &'a Way,
+    line: &'a Line,
+    /// Which of the line's ways. Not its address: four of those take all the registers of BPF.
+    place: usize,
     /// What: every change is decided on this.
     pub entry: Entry,
 }
@@ -222,14 +223,15 @@ impl Way {
         let again = Entry(self.entry.load_after(after, order));
         (entry.listener() == listener && after == key && entry.names_the_same_as(again)).then_some(entry)
     }
-
-    #[inline(always)]
-    fn seen(&self) -> Seen<'_> {
-        Seen { way: self, entry: Entry(self.entry.load()) }
-    }
 }
 
-impl Seen<'_> {
+impl<'a> Seen<'a> {
+    #[inline(always)]
+    fn way(self) -> &'a Way {
+        let [first, ..] = &self.line.ways;
+        self.line.ways.get(self.place % self.line.ways.len()).unwrap_or(first)
+    }
+
     /// Puts a flow into the way.
     #[inline(always)]
     pub fn insert(self, key: u64, entry: Entry) -> Result<(), Lost> {
@@ -237,16 +239,17 @@ impl Seen<'_> {
         if self.entry == Entry::CLAIMED {
             return Err(Lost);
         }
-        self.way.entry.compare_exchange(self.entry.0, Entry::CLAIMED.0).map_err(|_instead| Lost)?;
-        self.way.key.store(key);
-        self.way.entry.swap(entry.0);
+        let way = self.way();
+        way.entry.compare_exchange(self.entry.0, Entry::CLAIMED.0).map_err(|_instead| Lost)?;
+        way.key.store(key);
+        way.entry.swap(entry.0);
         Ok(())
     }
 
     /// Moves the flow on.
     #[inline(always)]
     pub fn advance(self, entry: Entry) -> Result<(), Lost> {
-        self.way.entry.compare_exchange(self.entry.0, entry.0).map_err(|_instead| Lost)
+        self.way().entry.compare_exchange(self.entry.0, entry.0).map_err(|_instead| Lost)
     }
 
     /// Forgets the flow.
@@ -272,13 +275,12 @@ impl Line {
     /// `Option`: what that leaves undefined the verifier does not let pass.)
     #[inline(always)]
     pub fn find(&self, key: u64, listener: ListenerId, order: LoadOrder) -> Seen<'_> {
-        let [a, b, c, d] = &self.ways;
-        for way in [a, b, c, d] {
+        for (place, way) in self.ways.iter().enumerate() {
             if let Some(entry) = way.find(key, listener, order) {
-                return Seen { way, entry };
+                return Seen { line: self, place, entry };
             }
         }
-        Seen { way: a, entry: Entry::FREE }
+        Seen { line: self, place: 0, entry: Entry::FREE }
     }
 
     /// Whether flows of this line may live in its neighbour: no way is free.
@@ -291,11 +293,9 @@ impl Line {
     /// alone.
     #[inline(always)]
     pub fn readiest(&self, now: Tick) -> (Seen<'_>, Readiness) {
-        let [a, b, c, d] = &self.ways;
-        let mut readiest = a.seen();
-        let mut most = readiest.entry.readiness(now);
-        for way in [b, c, d] {
-            let seen = way.seen();
+        let mut readiest = Seen { line: self, place: 0, entry: Entry::CLAIMED };
+        let mut most = Readiness(0);
+        for seen in self.ways() {
             let readiness = seen.entry.readiness(now);
             if readiness > most {
                 (readiest, most) = (seen, readiness);
@@ -307,7 +307,8 @@ impl Line {
     /// All ways, each as it is when the iterator comes to it.
     #[inline(always)]
     pub fn ways(&self) -> impl Iterator<Item = Seen<'_>> {
-        self.ways.iter().map(Way::seen)
+        let seen = |(place, way): (usize, &Way)| Seen { line: self, place, entry: Entry(way.entry.load()) };
+        self.ways.iter().enumerate().map(seen)
     }
 }
 

@@ -176,15 +176,12 @@ impl<'p> Extension<'p> {
     }
 }
 
-/// What TCP (RFC 9293, section 3.1) and UDP (RFC 768) begin with.
+/// RFC 9293, section 3.1, without options.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Transport<'p>(Window<'p, { Transport::UDP }>);
+pub(crate) struct Tcp<'p>(Window<'p, { Tcp::LENGTH }>);
 
-impl<'p> Transport<'p> {
-    /// Bytes of a UDP header.
-    pub(crate) const UDP: usize = 8;
-    /// Bytes of a TCP header without options.
-    pub(crate) const TCP: usize = 20;
+impl<'p> Tcp<'p> {
+    pub(crate) const LENGTH: usize = 20;
 
     #[inline(always)]
     pub(crate) fn at(packet: &'p impl Packet, offset: usize) -> Option<Self> {
@@ -196,9 +193,26 @@ impl<'p> Transport<'p> {
         self.0.get::<_, 0>()
     }
 
-    /// The flags of the TCP header at `offset`.
     #[inline(always)]
-    pub(crate) fn tcp_flags(packet: &impl Packet, offset: usize) -> Option<u8> {
-        Some(packet.window::<{ Transport::TCP }>(offset)?.get::<_, 13>())
+    pub(crate) fn flags(self) -> u8 {
+        self.0.get::<_, 13>()
+    }
+}
+
+/// RFC 768.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Udp<'p>(Window<'p, { Udp::LENGTH }>);
+
+impl<'p> Udp<'p> {
+    pub(crate) const LENGTH: usize = 8;
+
+    #[inline(always)]
+    pub(crate) fn at(packet: &'p impl Packet, offset: usize) -> Option<Self> {
+        packet.window(offset).map(Self)
+    }
+
+    #[inline(always)]
+    pub(crate) fn ports(self) -> u32 {
+        self.0.get::<_, 0>()
     }
 }

@@ -1,10 +1,10 @@
 //! What a packet says of itself, as far as balancing it takes.
 //!
-//! What cannot belong to a listener, or cannot be told, ends here with a [`PassReason`]. What cannot be
-//! forwarded although it may be for a listener goes on, with the reason to drop it if it is.
+//! Almost all packets are plain, and the rest are read once more, with care: what cannot belong to a listener, or
+//! cannot be told, ends here with a [`PassReason`]; what cannot be forwarded although it may be for a listener is told
+//! with the reason to drop it if it is.
 
-use crate::header::{Extension, Ipv4, Ipv6, Transport, protocol};
-use crate::verdict::Exit;
+use crate::header::{Extension, Ipv4, Ipv6, Tcp, Udp, protocol};
 use crate::{Address, DropReason, Packet, PassReason, Ports, Protocol, Tuple, V4, V6};
 
 /// An IP packet with ports.
@@ -15,8 +15,14 @@ pub(crate) struct Datagram<A> {
     pub(crate) length: u16,
     /// The IPv4 TOS or IPv6 traffic class: DSCP and ECN.
     pub(crate) class: u8,
-    /// Why a listener cannot have it.
-    pub(crate) unfit: Option<DropReason>,
+}
+
+/// What a packet is that is not plain.
+pub(crate) enum Odd<A> {
+    /// A datagram like others, behind extension headers.
+    Fit(Datagram<A>),
+    /// Nothing that can be forwarded, but it may be for a listener: to this address, these ports.
+    Unfit { local: A, ports: Ports, protocol: u8, reason: DropReason },
 }
 
 /// The flags of a TCP header; for UDP none.
@@ -45,69 +51,106 @@ impl TcpFlags {
 
 /// A family whose packets can be parsed.
 pub(crate) trait Parse: Address {
-    /// Reads the packet whose IP header is at `ip`.
-    fn parse(packet: &impl Packet, ip: usize) -> Result<Datagram<Self>, Exit>;
+    /// Reads the packet whose IP header is at `ip`, if it is as almost all are: TCP or UDP, whole, and nothing between
+    /// the headers.
+    fn plain(packet: &impl Packet, ip: usize) -> Option<Datagram<Self>>;
+
+    /// Reads the packet whose IP header is at `ip`, and which is not [`plain`](Self::plain).
+    fn odd(packet: &impl Packet, ip: usize) -> Result<Odd<Self>, PassReason>;
 }
 
 impl Parse for V4 {
     #[inline(always)]
-    fn parse(packet: &impl Packet, ip: usize) -> Result<Datagram<Self>, Exit> {
-        let header = Ipv4::at(packet, ip).ok_or(PassReason::TooShort)?;
+    fn plain(packet: &impl Packet, ip: usize) -> Option<Datagram<Self>> {
+        let header = Ipv4::at(packet, ip)?;
         let (protocol, length) = (header.protocol(), header.total_length());
         let is_plain = header.version_and_length() == Ipv4::PLAIN
             && header.fragment() & (Ipv4::MORE_FRAGMENTS | Ipv4::FRAGMENT_OFFSET) == 0;
-        let segment = if is_plain {
-            Segment::read(packet, ip, Ipv4::LENGTH, protocol, length)?
-        } else {
-            core::hint::cold_path();
-            let (end, unfit) = irregular(header)?;
-            Segment { unfit: Some(unfit), ..Segment::read(packet, ip, end, protocol, length)? }
-        };
+        if !is_plain {
+            return None;
+        }
+        let Segment { ports, flags } = Segment::read(packet, ip, Ipv4::LENGTH, protocol, length)?;
         let (client, local) = (Self(header.source()), Self(header.destination()));
-        let tuple = Tuple { client, local, ports: segment.ports, protocol };
-        Ok(Datagram { tuple, flags: segment.flags, length, class: header.tos(), unfit: segment.unfit })
+        let tuple = Tuple { client, local, ports, protocol };
+        Some(Datagram { tuple, flags, length, class: header.tos() })
     }
-}
 
-/// The length of a header with options or of a first fragment, and why its packet is unfit.
-#[inline(always)]
-fn irregular(header: Ipv4<'_>) -> Result<(usize, DropReason), Exit> {
-    let length = usize::from(header.version_and_length() & 0xf) * 4;
-    if header.version_and_length() >> 4 != 4 || length < Ipv4::LENGTH {
-        return Err(PassReason::Malformed.into());
+    #[inline(always)]
+    fn odd(packet: &impl Packet, ip: usize) -> Result<Odd<Self>, PassReason> {
+        let header = Ipv4::at(packet, ip).ok_or(PassReason::TooShort)?;
+        let (version_and_length, fragment) = (header.version_and_length(), header.fragment());
+        let length = usize::from(version_and_length & 0xf) * 4;
+        if version_and_length >> 4 != 4 || length < Ipv4::LENGTH {
+            return Err(PassReason::Malformed);
+        }
+        if fragment & Ipv4::FRAGMENT_OFFSET != 0 {
+            return Err(PassReason::Fragment);
+        }
+        let reason = if fragment & Ipv4::MORE_FRAGMENTS != 0 {
+            DropReason::Fragment
+        } else if length > Ipv4::LENGTH {
+            DropReason::IpOptions
+        } else {
+            DropReason::Malformed
+        };
+        let protocol = header.protocol();
+        let ports = ports(packet, ip + length, protocol)?;
+        Ok(Odd::Unfit { local: Self(header.destination()), ports, protocol, reason })
     }
-    if header.fragment() & Ipv4::FRAGMENT_OFFSET != 0 {
-        return Err(PassReason::Fragment.into());
-    }
-    let is_fragment = header.fragment() & Ipv4::MORE_FRAGMENTS != 0;
-    Ok((length, if is_fragment { DropReason::Fragment } else { DropReason::IpOptions }))
 }
 
 impl Parse for V6 {
     #[inline(always)]
-    fn parse(packet: &impl Packet, ip: usize) -> Result<Datagram<Self>, Exit> {
-        let header = Ipv6::at(packet, ip).ok_or(PassReason::TooShort)?;
+    fn plain(packet: &impl Packet, ip: usize) -> Option<Datagram<Self>> {
+        let header = Ipv6::at(packet, ip)?;
         let version_class_label = header.version_class_label();
         if version_class_label >> 28 != 6 {
-            return Err(PassReason::Malformed.into());
+            return None;
         }
-        // A payload of 0 is that of a jumbogram (RFC 2675), which no interface with XDP carries: it counts as
-        // too short.
-        let length = header.payload_length().saturating_add(Ipv6::BYTES);
-        let next = header.next_header();
-        let (protocol, segment) = if Protocol::from_number(next).is_some() {
-            (next, Segment::read(packet, ip, Ipv6::LENGTH, next, length)?)
-        } else {
-            core::hint::cold_path();
-            let Extensions { protocol, end, unfit } = Extensions::skip(packet, ip, next)?;
-            let segment = Segment::read(packet, ip, end, protocol, length)?;
-            (protocol, Segment { unfit: unfit.or(segment.unfit), ..segment })
-        };
-        let (client, local) = (Self(header.source()), Self(header.destination()));
-        let tuple = Tuple { client, local, ports: segment.ports, protocol };
-        let class = crate::bits::u8_at(version_class_label.into(), 20);
-        Ok(Datagram { tuple, flags: segment.flags, length, class, unfit: segment.unfit })
+        datagram(packet, ip, header, header.next_header(), Ipv6::LENGTH)
     }
+
+    #[inline(always)]
+    fn odd(packet: &impl Packet, ip: usize) -> Result<Odd<Self>, PassReason> {
+        let header = Ipv6::at(packet, ip).ok_or(PassReason::TooShort)?;
+        if header.version_class_label() >> 28 != 6 {
+            return Err(PassReason::Malformed);
+        }
+        let Extensions { protocol, end, is_fragment } = Extensions::skip(packet, ip, header.next_header())?;
+        let ports = ports(packet, ip + end, protocol)?;
+        if is_fragment {
+            return Ok(Odd::unfit(header, ports, protocol, DropReason::Fragment));
+        }
+        Ok(match datagram(packet, ip, header, protocol, end) {
+            Some(datagram) => Odd::Fit(datagram),
+            None => Odd::unfit(header, ports, protocol, DropReason::Malformed),
+        })
+    }
+}
+
+impl Odd<V6> {
+    #[inline(always)]
+    fn unfit(header: Ipv6<'_>, ports: Ports, protocol: u8, reason: DropReason) -> Self {
+        Self::Unfit { local: V6(header.destination()), ports, protocol, reason }
+    }
+}
+
+/// The datagram whose headers at `ip` take `end` bytes before that of this protocol.
+#[inline(always)]
+fn datagram(
+    packet: &impl Packet,
+    ip: usize,
+    header: Ipv6<'_>,
+    protocol: u8,
+    end: usize,
+) -> Option<Datagram<V6>> {
+    // A payload of 0 is that of a jumbogram (RFC 2675), which no interface with XDP carries: it counts as too short.
+    let length = header.payload_length().saturating_add(Ipv6::BYTES);
+    let Segment { ports, flags } = Segment::read(packet, ip, end, protocol, length)?;
+    let (client, local) = (V6(header.source()), V6(header.destination()));
+    let tuple = Tuple { client, local, ports, protocol };
+    let class = crate::bits::u8_at(header.version_class_label().into(), 20);
+    Some(Datagram { tuple, flags, length, class })
 }
 
 /// What follows the extension headers of an IPv6 packet.
@@ -115,7 +158,8 @@ struct Extensions {
     protocol: u8,
     /// Bytes from the IP header to their end.
     end: usize,
-    unfit: Option<DropReason>,
+    /// Whether it is the first of several fragments.
+    is_fragment: bool,
 }
 
 impl Extensions {
@@ -125,8 +169,8 @@ impl Extensions {
     const LONGEST: usize = 512;
 
     #[inline(always)]
-    fn skip(packet: &impl Packet, ip: usize, first: u8) -> Result<Self, Exit> {
-        let mut at = Self { protocol: first, end: Ipv6::LENGTH, unfit: None };
+    fn skip(packet: &impl Packet, ip: usize, first: u8) -> Result<Self, PassReason> {
+        let mut at = Self { protocol: first, end: Ipv6::LENGTH, is_fragment: false };
         for _ in 0..Self::MOST {
             let header = Extension::at(packet, ip + at.end);
             let header = || header.ok_or(PassReason::TooShort);
@@ -137,11 +181,11 @@ impl Extensions {
                 protocol::FRAGMENT => {
                     let fragment = header()?.fragment();
                     if fragment & Extension::FRAGMENT_OFFSET != 0 {
-                        return Err(PassReason::Fragment.into());
+                        return Err(PassReason::Fragment);
                     }
                     // Without more fragments it is a whole packet (RFC 6946).
                     if fragment & Extension::MORE_FRAGMENTS != 0 {
-                        at.unfit = Some(DropReason::Fragment);
+                        at.is_fragment = true;
                     }
                     8
                 }
@@ -153,7 +197,7 @@ impl Extensions {
                 break;
             }
         }
-        Err(PassReason::ExtensionHeaders.into())
+        Err(PassReason::ExtensionHeaders)
     }
 }
 
@@ -161,12 +205,11 @@ impl Extensions {
 struct Segment {
     ports: Ports,
     flags: TcpFlags,
-    unfit: Option<DropReason>,
 }
 
 impl Segment {
     /// Reads the transport header that follows a network header of `header_length` bytes at `ip`; the packet
-    /// says that it has `length` bytes from `ip` on.
+    /// says that it has `length` bytes from `ip` on. `None` if it has not, or if that is too little.
     #[inline(always)]
     fn read(
         packet: &impl Packet,
@@ -174,23 +217,28 @@ impl Segment {
         header_length: usize,
         protocol: u8,
         length: u16,
-    ) -> Result<Self, Exit> {
+    ) -> Option<Self> {
         let at = ip + header_length;
-        let protocol = Protocol::from_number(protocol).ok_or(PassReason::OtherProtocol)?;
-        let ports = Ports(Transport::at(packet, at).ok_or(PassReason::TooShort)?.ports());
-        let malformed = Self { ports, flags: TcpFlags::NONE, unfit: Some(DropReason::Malformed) };
-        let (flags, least) = match protocol {
-            Protocol::Udp => (TcpFlags::NONE, Transport::UDP),
-            Protocol::Tcp => match Transport::tcp_flags(packet, at) {
-                Some(flags) => (TcpFlags(flags), Transport::TCP),
-                None => return Ok(malformed),
-            },
+        let (segment, least) = match Protocol::from_number(protocol)? {
+            Protocol::Tcp => {
+                let header = Tcp::at(packet, at)?;
+                (Self { ports: Ports(header.ports()), flags: TcpFlags(header.flags()) }, Tcp::LENGTH)
+            }
+            Protocol::Udp => {
+                let header = Udp::at(packet, at)?;
+                (Self { ports: Ports(header.ports()), flags: TcpFlags::NONE }, Udp::LENGTH)
+            }
         };
         let length = usize::from(length);
-        if length < header_length + least || !packet.reaches(ip + length) {
-            core::hint::cold_path();
-            return Ok(malformed);
-        }
-        Ok(Self { ports, flags, unfit: None })
+        (length >= header_length + least && packet.reaches(ip + length)).then_some(segment)
     }
+}
+
+/// The ports of the transport header at `at`, of which there may be no more than these and four bytes.
+#[inline(always)]
+fn ports(packet: &impl Packet, at: usize, protocol: u8) -> Result<Ports, PassReason> {
+    if Protocol::from_number(protocol).is_none() {
+        return Err(PassReason::OtherProtocol);
+    }
+    Udp::at(packet, at).map(|header| Ports(header.ports())).ok_or(PassReason::TooShort)
 }

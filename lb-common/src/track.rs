@@ -2,103 +2,126 @@
 
 use crate::flow::{Entry, Line, Lost, Rank, Seen, State, neighbour};
 use crate::parse::{Datagram, TcpFlags};
-use crate::verdict::Exit;
 use crate::{
-    Address, BackendEntry, BackendIndex, DropReason, FlowEvent, Hop, Protocol, Service, Tables, Tick, pool,
+    Address, BackendEntry, BackendIndex, DropReason, FlowEvent, Hop, Protocol, Service, Tables, Tick, Tuple,
+    pool,
 };
 
-/// Deadlines are written again only when they move by this much: packets of a busy flow share its line without
-/// writing.
+/// The deadline of a confirmed flow is written again only when it moves by this much: CPUs that see packets of a busy
+/// flow share its line without writing.
 const GRAIN: u16 = 4;
 
 /// Where a packet goes.
+#[derive(Clone, Copy)]
 pub(crate) struct Destination<'t> {
     pub(crate) index: BackendIndex,
     pub(crate) backend: &'t BackendEntry,
     pub(crate) hop: Hop,
-    /// Whether the packet has put its flow into the table.
-    pub(crate) is_new: bool,
 }
 
-/// The backend of a packet's flow; if that is unknown, the one that the pool gives to it, which is remembered.
-#[inline(always)]
-pub(crate) fn track<'t, A: Address, T: Tables>(
-    tables: &'t T,
-    datagram: &Datagram<A>,
-    service: Service,
-) -> Result<Destination<'t>, Exit> {
-    let (config, tuple, flags) = (tables.config(), &datagram.tuple, datagram.flags);
-    let timeouts = || config.timeouts(tuple.protocol);
-    let now = Tick::of_jiffies(tables.jiffies(), config.tick_shift);
-    let key = A::flow_key(&config.key_secret, tuple);
-    let look = Look::find::<A, _>(tables, datagram, key, service)?;
-    let known = look.seen.entry;
-    if known.has_flow()
-        && !known.deadline().is_over(now)
-        && !(known.state() == State::CLOSING && flags.open())
-        && let Some(backend) = tables.backend(known.backend())
-        && let Some(hop) = backend.hop()
-        && hop.generation() == known.generation()
-    {
-        let state = next(known.state(), flags);
-        let deadline = now.after(timeouts().after(known.state(), state, service.idle()));
-        advance(look.seen, state, deadline);
-        return Ok(Destination { index: known.backend(), backend, hop, is_new: false });
-    }
-    tables.count_flow(FlowEvent::Missed);
-    let index = pool::select(tables, service.pool(), tuple).ok_or(DropReason::NoBackend)?;
-    let backend = tables.backend(index).ok_or(DropReason::Inconsistent)?;
-    let hop = backend.hop().ok_or(DropReason::Inconsistent)?;
-    // A TCP flow that began elsewhere (before a restart, at another instance) goes where all instances send it.
-    let is_new = if tuple.protocol == Protocol::Udp as u8 || flags.open() {
-        let deadline = now.after(timeouts().new);
-        let entry = Entry::new(service.listener(), index, hop.generation(), State::NEW, deadline);
-        look.insert(tables, now, key, entry)
-    } else {
-        false
-    };
-    Ok(Destination { index, backend, hop, is_new })
-}
-
-/// What a look-up of a flow found.
-struct Look<'a> {
+/// A look into the flow table.
+pub(crate) struct Look<'a> {
+    now: Tick,
+    key: u64,
+    /// The line in which the flow belongs.
+    place: u32,
+    home: &'a Line,
     /// The flow, if its entry has one.
     seen: Seen<'a>,
-    home: &'a Line,
-    /// Where the flow may be too: only if it is not at home, and that is full. `home` again if not.
-    other: &'a Line,
 }
 
 impl<'a> Look<'a> {
+    /// Looks for the flow of a packet where it belongs.
     #[inline(always)]
-    fn find<A: Address, T: Tables>(
+    pub(crate) fn up<A: Address, T: Tables>(
         tables: &'a T,
-        datagram: &Datagram<A>,
-        key: u64,
+        tuple: &Tuple<A>,
         service: Service,
-    ) -> Result<Self, Exit> {
+    ) -> Result<Self, DropReason> {
         let config = tables.config();
-        let line = config.flow_line(A::FAMILY, A::line_hash(&config.line_secret, &datagram.tuple));
-        let home = tables.flows(A::FAMILY, line).ok_or(DropReason::Inconsistent)?;
+        let now = Tick::of_jiffies(tables.jiffies(), config.tick_shift);
+        let key = A::flow_key(&config.key_secret, tuple);
+        let place = config.flow_line(A::FAMILY, A::line_hash(&config.line_secret, tuple));
+        let home = tables.flows(A::FAMILY, place).ok_or(DropReason::Inconsistent)?;
         let seen = home.find(key, service.listener(), config.load_order);
-        if seen.entry.has_flow() || !home.overflows() {
-            return Ok(Self { seen, home, other: home });
-        }
-        core::hint::cold_path();
-        let other = tables.flows(A::FAMILY, neighbour(line)).ok_or(DropReason::Inconsistent)?;
-        let seen = other.find(key, service.listener(), config.load_order);
-        if seen.entry.has_flow() {
-            tables.count_flow(FlowEvent::FoundInNeighbour);
-        }
-        Ok(Self { seen, home, other })
+        Ok(Self { now, key, place, home, seen })
     }
 
-    /// Puts the flow into its own way if it has one, or into the one that is given up most readily. Returns
-    /// whether it was put.
+    /// Where the flow was given to, if it is known and is to go on there; the packet is written down.
     #[inline(always)]
-    fn insert<T: Tables>(&self, tables: &T, now: Tick, key: u64, entry: Entry) -> bool {
+    pub(crate) fn known<A, T: Tables>(
+        &self,
+        tables: &'a T,
+        datagram: &Datagram<A>,
+        service: Service,
+    ) -> Option<Destination<'a>> {
+        let (known, flags) = (self.seen.entry, datagram.flags);
+        if !known.has_flow() || known.deadline().is_over(self.now) {
+            return None;
+        }
+        let backend = tables.backend(known.backend())?;
+        let hop = backend.hop_in(known.generation())?;
+        if known.state() == State::CONFIRMED && !flags.close() {
+            let deadline = self.now.after(service.idle());
+            if deadline.0.wrapping_sub(known.deadline().0) >= GRAIN {
+                core::hint::cold_path();
+                advance(self.seen, State::CONFIRMED, deadline);
+            }
+        } else {
+            core::hint::cold_path();
+            if known.state() == State::CLOSING && flags.open() {
+                return None;
+            }
+            let state = next(known.state(), flags);
+            let timeouts = tables.config().timeouts(datagram.tuple.protocol);
+            let deadline = self.now.after(timeouts.after(known.state(), state, service.idle()));
+            advance(self.seen, state, deadline);
+        }
+        Some(Destination { index: known.backend(), backend, hop })
+    }
+
+    /// Where a flow goes that is not known at home, and whether it was put into the table.
+    #[inline(always)]
+    pub(crate) fn unknown<A: Address, T: Tables>(
+        self,
+        tables: &'a T,
+        datagram: &Datagram<A>,
+        service: Service,
+    ) -> Result<(Destination<'a>, bool), DropReason> {
+        let mut other = self.home;
+        let mut look = self;
+        if !look.seen.entry.has_flow() && look.home.overflows() {
+            other = tables.flows(A::FAMILY, neighbour(look.place)).ok_or(DropReason::Inconsistent)?;
+            look.seen = other.find(look.key, service.listener(), tables.config().load_order);
+            if look.seen.entry.has_flow() {
+                tables.count_flow(FlowEvent::FoundInNeighbour);
+                if let Some(destination) = look.known(tables, datagram, service) {
+                    return Ok((destination, false));
+                }
+            }
+        }
+        let tuple = &datagram.tuple;
+        tables.count_flow(FlowEvent::Missed);
+        let index = pool::select(tables, service.pool(), tuple).ok_or(DropReason::NoBackend)?;
+        let backend = tables.backend(index).ok_or(DropReason::Inconsistent)?;
+        let hop = backend.hop().ok_or(DropReason::Inconsistent)?;
+        // A TCP flow that began elsewhere (before a restart, at another instance) goes where all instances send it.
+        let is_new = if tuple.protocol == Protocol::Udp as u8 || datagram.flags.open() {
+            let deadline = look.now.after(tables.config().timeouts(tuple.protocol).new);
+            let entry = Entry::new(service.listener(), index, hop.generation(), State::NEW, deadline);
+            look.insert(tables, other, entry)
+        } else {
+            false
+        };
+        Ok((Destination { index, backend, hop }, is_new))
+    }
+
+    /// Puts the flow into its own way if it has one, or into the one, at home or in the `other` line, that is given up
+    /// most readily. Returns whether it was put.
+    #[inline(always)]
+    fn insert<T: Tables>(&self, tables: &T, other: &Line, entry: Entry) -> bool {
         let (place, rank) =
-            if self.seen.entry.has_flow() { (self.seen, Rank::EMPTY) } else { self.readiest(now) };
+            if self.seen.entry.has_flow() { (self.seen, Rank::EMPTY) } else { self.readiest(other) };
         let replaced = match rank {
             Rank::EMPTY => FlowEvent::Inserted,
             Rank::CLOSING => FlowEvent::ReplacedClosing,
@@ -108,7 +131,7 @@ impl<'a> Look<'a> {
                 return false;
             }
         };
-        match place.insert(key, entry) {
+        match place.insert(self.key, entry) {
             Ok(()) => {
                 tables.count_flow(replaced);
                 true
@@ -122,12 +145,12 @@ impl<'a> Look<'a> {
 
     /// The way that is given up most readily; at home if it is empty there.
     #[inline(always)]
-    fn readiest(&self, now: Tick) -> (Seen<'a>, Rank) {
-        let (home, readiness) = self.home.readiest(now);
+    fn readiest<'b>(&'b self, other: &'b Line) -> (Seen<'b>, Rank) {
+        let (home, readiness) = self.home.readiest(self.now);
         if readiness.rank() == Rank::EMPTY {
             return (home, Rank::EMPTY);
         }
-        let (other, otherwise) = self.other.readiest(now);
+        let (other, otherwise) = other.readiest(self.now);
         if otherwise > readiness { (other, otherwise.rank()) } else { (home, readiness.rank()) }
     }
 }
@@ -144,13 +167,9 @@ fn next(state: State, flags: TcpFlags) -> State {
     }
 }
 
-/// Writes down that the flow had a packet, if that changes anything worth a write.
+/// Writes down that the flow had a packet.
 #[inline(always)]
 fn advance(seen: Seen<'_>, state: State, deadline: Tick) {
-    let moved = deadline.0.wrapping_sub(seen.entry.deadline().0);
-    if state != seen.entry.state() || moved >= GRAIN {
-        core::hint::cold_path();
-        // Whoever was faster has written the same or taken the way.
-        let _: Result<(), Lost> = seen.advance(seen.entry.moved_to(state, deadline));
-    }
+    // Whoever was faster has written the same or taken the way.
+    let _: Result<(), Lost> = seen.advance(seen.entry.moved_to(state, deadline));
 }

@@ -1,5 +1,7 @@
 //! Packets in, packets out, on the host.
 
+use std::num::NonZeroU8;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::LazyLock;
 use std::sync::atomic::Ordering;
@@ -38,7 +40,7 @@ fn backend(tunnel: Tunnel) -> Backend {
     let (next_hop, interface_mac) = (Mac::new(NEXT_HOP), Mac::new(OWN_MAC));
     // The last two bytes of the source.
     let entropy = u32::from_be(0xffff);
-    Backend { generation: 1, next_hop, interface_mac, interface: 1, mtu: 1500, entropy, tunnel }
+    Backend { generation: NonZeroU8::MIN, next_hop, interface_mac, interface: 1, mtu: 1500, entropy, tunnel }
 }
 
 /// How a family's packets go to the backends.
@@ -396,7 +398,7 @@ fn flows_of_a_dead_backend_choose_again_at_once() {
     }
     let alive = tables.backends[1].load().unwrap();
     only_backend_2(&tables);
-    tables.backends[1].store(&Backend { generation: 2, ..alive });
+    tables.backends[1].store(&Backend { generation: NonZeroU8::MAX, ..alive });
     assert_eq!(sent_to(&tables, client, ACK), 2);
 }
 

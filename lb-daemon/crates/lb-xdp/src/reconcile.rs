@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::num::NonZeroU8;
 use std::time::{Duration, Instant};
 
 use lb_common::flow::Entry;
@@ -70,8 +71,15 @@ struct BackendKey {
 
 #[derive(Debug, Clone, Copy)]
 struct Life {
-    generation: u8,
+    generation: NonZeroU8,
     standing: Standing,
+}
+
+impl Life {
+    /// The next generation; after the last the first again.
+    fn following(self) -> NonZeroU8 {
+        self.generation.checked_add(1).unwrap_or(NonZeroU8::MIN)
+    }
 }
 
 /// What has two halves.
@@ -98,7 +106,10 @@ impl Reconciler {
             listeners: Numbers::new(1, capacity.listeners),
             pools: Numbers::new(0, capacity.pools),
             backends: Numbers::new(0, capacity.backends),
-            lives: vec![Life { generation: 0, standing: Standing::Dead }; capacity.backends.into()],
+            lives: vec![
+                Life { generation: NonZeroU8::MIN, standing: Standing::Dead };
+                capacity.backends.into()
+            ],
             applied: Target::default(),
             left: HashMap::new(),
             later: Vec::new(),
@@ -322,7 +333,7 @@ impl Reconciler {
             };
             if entry.hop().is_none() {
                 // Somebody else had the index, perhaps.
-                *life = Life { generation: life.generation.wrapping_add(1), standing: backend.standing };
+                *life = Life { generation: life.following(), standing: backend.standing };
             }
             let wanted = backend.in_life(life.generation);
             if let Some(wanted) = wanted.filter(|wanted| entry.load().as_ref() != Some(wanted)) {
@@ -366,7 +377,7 @@ impl Reconciler {
         if let (Some(entry), Some(life)) = (memory.backends.get(number), self.lives.get_mut(number))
             && let Some(backend) = entry.load()
         {
-            life.generation = life.generation.wrapping_add(1);
+            life.generation = life.following();
             entry.store(&Backend { generation: life.generation, ..backend });
         }
     }

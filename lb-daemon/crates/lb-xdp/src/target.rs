@@ -1,6 +1,7 @@
 //! What is desired, in numbers and in the types of the maps.
 
 use std::net::IpAddr;
+use std::num::NonZeroU8;
 
 use lb_common::{
     Address, Backend, BackendIndex, Choice, Half, LineFull, Listed, ListenerControl, ListenerLine, PoolId,
@@ -48,7 +49,7 @@ impl Target {
 
 impl TargetBackend {
     /// The backend in one of its lives; `None` if the ends of its tunnel do not fit.
-    pub(crate) fn in_life(&self, generation: u8) -> Option<Backend> {
+    pub(crate) fn in_life(&self, generation: NonZeroU8) -> Option<Backend> {
         let Route { destination, source, entropy, next_hop, interface, interface_mac, mtu } = self.route;
         let tunnel = match (source, destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
