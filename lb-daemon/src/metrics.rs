@@ -39,6 +39,7 @@ pub(crate) fn of(daemon: &Daemon) -> String {
         listeners: listeners.collect(),
         pools: look.view.pools().map(|pool| self::pool(&look, pool)).collect(),
         discoveries: discoveries.collect(),
+        xdp: None,
     })
 }
 

@@ -23,7 +23,8 @@ pub use per_worker::PerWorker;
 pub use process::Process;
 pub use reference::reference_markdown;
 pub use report::{
-    BackendReport, Configuration, DiscoveryReport, ListenerReport, PoolReport, ReloadResult, Report,
+    BackendReport, Configuration, DiscoveryReport, FlowStates, FlowTableReport, ListenerReport, PoolReport,
+    ReloadResult, Report, XdpBackendReport, XdpCounts, XdpListenerReport, XdpReport,
 };
 pub use sheets::{BackendSheet, ListenerSheet, WorkerSheet};
 

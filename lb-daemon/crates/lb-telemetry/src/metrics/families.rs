@@ -6,6 +6,7 @@ mod listener;
 mod pool;
 mod process;
 mod worker;
+mod xdp;
 
 use std::fmt;
 
@@ -56,10 +57,11 @@ pub(crate) struct Section {
 }
 
 /// The whole table, in the order of the reference page.
-pub(crate) static SECTIONS: [Section; 6] = [
+pub(crate) static SECTIONS: [Section; 7] = [
     Section { title: "Listeners", families: &listener::FAMILIES },
     Section { title: "Pools", families: &pool::FAMILIES },
     Section { title: "Backends", families: &backend::FAMILIES },
+    Section { title: "XDP data path", families: &xdp::FAMILIES },
     Section { title: "Workers", families: &worker::FAMILIES },
     Section { title: "Configuration", families: &configuration::FAMILIES },
     Section { title: "Process", families: &process::FAMILIES },

@@ -15,6 +15,9 @@ const INTRODUCTION: &str = "\
 survive reloads. The series of a listener, pool or backend go away with it. Times are in seconds, sizes in bytes. A scrape
 reads what workers count, it does not stop them: numbers of one scrape may be a few connections apart.
 
+The series `sluice_xdp_*` are there while packets go through the XDP data path. It sees what clients send, not what backends
+answer.
+
 A histogram `NAME` has the series `NAME_bucket` (with the label `le`), `NAME_sum` and `NAME_count`.
 
 Files to go with them: [alerts](../../deploy/prometheus/alerts.yml) and a

@@ -1,10 +1,14 @@
 //! What a scrape tells: sheets, and what else is known at that moment.
 
+mod xdp;
+
 use std::time::Duration;
 
 use lb_model::{Health, Protocol, Standing};
 
 use crate::metrics::{BackendSheet, ListenerSheet, PerWorker, Process, WorkerSheet};
+
+pub use xdp::{FlowStates, FlowTableReport, XdpBackendReport, XdpCounts, XdpListenerReport, XdpReport};
 
 /// The state of the whole process at a scrape.
 #[derive(Debug)]
@@ -27,6 +31,8 @@ pub struct Report<'a> {
     pub pools: Vec<PoolReport<'a>>,
     /// The DNS names that backends come from, unique in their pool.
     pub discoveries: Vec<DiscoveryReport<'a>>,
+    /// The XDP data path, if there is one.
+    pub xdp: Option<XdpReport<'a>>,
 }
 
 /// The configuration in force and how it got there.

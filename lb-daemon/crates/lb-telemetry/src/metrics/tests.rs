@@ -10,6 +10,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use lb_common::{Family, FlowEvent, PassReason};
 use lb_model::{DropReason, Health, Protocol, Standing, Termination};
 
 use super::*;
@@ -124,7 +125,35 @@ impl Sheets {
                 answers: 2,
                 failing: Some(Duration::from_millis(2_500)),
             }],
+            xdp: Some(xdp()),
         }
+    }
+}
+
+/// Each number is another one.
+fn xdp() -> XdpReport<'static> {
+    let counts = |n: u64| XdpCounts { packets: 100 + n, bytes: 1000 + n, flows: 10 + n };
+    let flows = |n: u64| FlowStates { new: 10 + n, confirmed: 20 + n, closing: 30 + n };
+    let table = |family, n: u64| FlowTableReport {
+        family,
+        bytes: 4096 * n,
+        ways: 256 * n,
+        swept: 40 + n,
+        flows: Some(flows(n)),
+    };
+    XdpReport {
+        listeners: vec![
+            XdpListenerReport { name: "dns", counts: counts(1) },
+            XdpListenerReport { name: "web", counts: counts(2) },
+        ],
+        backends: vec![
+            XdpBackendReport { pool: "servers", name: "a", counts: counts(3) },
+            XdpBackendReport { pool: "servers", name: "b", counts: counts(4) },
+        ],
+        passed: (1..).zip(PassReason::ALL).map(|(n, reason)| (reason, n)).collect(),
+        dropped: (10..).zip(lb_common::DropReason::ALL).map(|(n, reason)| (reason, n)).collect(),
+        flow_events: (20..).zip(FlowEvent::ALL).map(|(n, event)| (event, n)).collect(),
+        flow_tables: vec![table(Family::V4, 1), table(Family::V6, 2)],
     }
 }
 

@@ -126,6 +126,29 @@ fn workers_are_summed_and_told_apart() {
 }
 
 #[test]
+fn the_xdp_data_path_tells_what_it_counts_and_holds() {
+    let text = render(&Sheets::used().report());
+    for line in [
+        "sluice_xdp_listener_in_packets_total{listener=\"dns\"} 101",
+        "sluice_xdp_listener_in_bytes_total{listener=\"web\"} 1002",
+        "sluice_xdp_listener_flows_total{listener=\"web\"} 12",
+        "sluice_xdp_backend_in_packets_total{pool=\"servers\",backend=\"a\"} 103",
+        "sluice_xdp_backend_in_bytes_total{pool=\"servers\",backend=\"b\"} 1004",
+        "sluice_xdp_backend_flows_total{pool=\"servers\",backend=\"b\"} 14",
+        "sluice_xdp_passed_packets_total{reason=\"not_ip\"} 1",
+        "sluice_xdp_dropped_packets_total{reason=\"inconsistent\"} 16",
+        "sluice_xdp_flow_events_total{event=\"no_room\"} 24",
+        "sluice_xdp_flow_table_flows{family=\"ipv4\",state=\"confirmed\"} 21",
+        "sluice_xdp_flow_table_flows{family=\"ipv6\",state=\"closing\"} 32",
+        "sluice_xdp_flow_table_ways{family=\"ipv6\"} 512",
+        "sluice_xdp_flow_table_bytes{family=\"ipv4\"} 4096",
+        "sluice_xdp_flow_table_swept_flows_total{family=\"ipv6\"} 42",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
+    }
+}
+
+#[test]
 fn a_backend_is_in_one_state() {
     let sheets = Sheets::used();
     for state in Standing::ALL {
@@ -168,6 +191,7 @@ fn what_is_not_known_is_not_there() {
     report.listeners.clear();
     report.pools[0].backends.remove(0);
     report.pools[0].backends[0].health = Some(Health::Unknown);
+    report.xdp = None;
     let text = render(&report);
     for absent in [
         "process_open_fds",
@@ -176,10 +200,16 @@ fn what_is_not_known_is_not_there() {
         "backend=\"a\"",
         "sluice_backend_connection_limit",
         "sluice_backend_check_",
+        "sluice_xdp_",
     ] {
         assert!(!text.contains(absent), "{absent} in\n{text}");
     }
     assert_eq!(samples(&text, "sluice_discovery_answers{").len(), 1);
+    report.xdp = Some(XdpReport {
+        flow_tables: vec![FlowTableReport { flows: None, ..xdp().flow_tables[0] }],
+        ..xdp()
+    });
+    assert_eq!(samples(&render(&report), "sluice_xdp_flow_table_flows"), [""; 0]);
 }
 
 #[test]
