@@ -1,10 +1,25 @@
-//! What the program has counted, over all CPUs.
+//! What the programs count, over all CPUs.
 
 use aya::maps::{MapError as AyaMapError, PerCpuArray, PerCpuValues};
 use aya::{Ebpf, Pod};
-use lb_common::{DropReason, FlowEvent, PassReason};
+use lb_common::{BackendIndex, DropReason, FlowEvent, ListenerId, PassReason};
 
-/// What was counted for a listener or a backend since the program was loaded.
+/// Reads what programs count, be it the kernel's or a test's. Nothing here is ever set back: a number that is
+/// given to another listener or backend goes on where it was.
+pub trait Counters {
+    /// What was counted under a listener's number.
+    fn listener(&self, id: ListenerId) -> Result<Counts, CountersError>;
+    /// What was counted under a backend's number.
+    fn backend(&self, index: BackendIndex) -> Result<Counts, CountersError>;
+    /// Packets that passed for this reason.
+    fn passed(&self, reason: PassReason) -> Result<u64, CountersError>;
+    /// Packets that were dropped for this reason.
+    fn dropped(&self, reason: DropReason) -> Result<u64, CountersError>;
+    /// How often this happened to the flow tables.
+    fn flow_event(&self, event: FlowEvent) -> Result<u64, CountersError>;
+}
+
+/// What is counted for a listener or a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(C)]
 pub struct Counts {
@@ -16,25 +31,10 @@ pub struct Counts {
     pub flows: u64,
 }
 
-/// Everything that was counted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Statistics {
-    /// By listener number.
-    pub listeners: Vec<Counts>,
-    /// By backend index.
-    pub backends: Vec<Counts>,
-    /// Packets that passed, by reason.
-    pub passed: Vec<(PassReason, u64)>,
-    /// Packets that were dropped, by reason.
-    pub dropped: Vec<(DropReason, u64)>,
-    /// What happened to the flow tables.
-    pub flow_events: Vec<(FlowEvent, u64)>,
-}
-
-/// Why the counters cannot be read.
+/// Why counters cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read the counters {map} of the XDP program")]
-pub struct StatisticsError {
+pub struct CountersError {
     /// The map.
     pub map: &'static str,
     #[source]
@@ -46,46 +46,43 @@ pub struct StatisticsError {
 unsafe impl Pod for Counts {}
 
 impl Counts {
-    fn plus(self, other: &Self) -> Self {
+    /// Both together.
+    #[must_use]
+    pub(crate) fn plus(self, other: Self) -> Self {
         Self {
             packets: self.packets + other.packets,
             bytes: self.bytes + other.bytes,
             flows: self.flows + other.flows,
         }
     }
-}
 
-impl Statistics {
-    pub(crate) fn read(object: &Ebpf) -> Result<Self, StatisticsError> {
-        Ok(Self {
-            listeners: counts(object, "LISTENER_STATS")?,
-            backends: counts(object, "BACKEND_STATS")?,
-            passed: reasons(object, "PASSED", PassReason::ALL)?,
-            dropped: reasons(object, "DROPPED", DropReason::ALL)?,
-            flow_events: reasons(object, "FLOW_EVENTS", FlowEvent::ALL)?,
-        })
+    /// What has been counted since `before`.
+    #[must_use]
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self {
+            packets: self.packets.saturating_sub(before.packets),
+            bytes: self.bytes.saturating_sub(before.bytes),
+            flows: self.flows.saturating_sub(before.flows),
+        }
     }
 }
 
-fn counts(object: &Ebpf, map: &'static str) -> Result<Vec<Counts>, StatisticsError> {
-    let values = values::<Counts>(object, map)?;
-    Ok(values.iter().map(|cpus| cpus.iter().fold(Counts::default(), Counts::plus)).collect())
+/// Reads what was counted for a number.
+pub(crate) fn counts(object: &Ebpf, map: &'static str, number: u16) -> Result<Counts, CountersError> {
+    let cpus = values::<Counts>(object, map, number.into())?;
+    Ok(cpus.iter().copied().fold(Counts::default(), Counts::plus))
 }
 
-fn reasons<R>(
-    object: &Ebpf,
-    map: &'static str,
-    all: impl IntoIterator<Item = R>,
-) -> Result<Vec<(R, u64)>, StatisticsError> {
-    let values = values::<u64>(object, map)?;
-    Ok(all.into_iter().zip(values.iter().map(|cpus| cpus.iter().sum())).collect())
+/// Reads how often there was a reason or an event of this number.
+pub(crate) fn count(object: &Ebpf, map: &'static str, number: u32) -> Result<u64, CountersError> {
+    Ok(values::<u64>(object, map, number)?.iter().sum())
 }
 
-/// What each CPU has at each number.
-fn values<V: Pod>(object: &Ebpf, name: &'static str) -> Result<Vec<PerCpuValues<V>>, StatisticsError> {
-    let read = || -> Result<Vec<_>, AyaMapError> {
+/// What each CPU has counted.
+fn values<V: Pod>(object: &Ebpf, name: &'static str, index: u32) -> Result<PerCpuValues<V>, CountersError> {
+    let read = || {
         let map = object.map(name).ok_or_else(|| AyaMapError::InvalidName { name: name.to_owned() })?;
-        PerCpuArray::<_, V>::try_from(map)?.iter().collect()
+        PerCpuArray::<_, V>::try_from(map)?.get(&index, 0)
     };
-    read().map_err(|source| StatisticsError { map: name, source })
+    read().map_err(|source| CountersError { map: name, source })
 }

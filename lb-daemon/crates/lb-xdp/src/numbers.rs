@@ -39,6 +39,16 @@ impl<K: Eq + Hash + Clone> Numbers<K> {
         gone
     }
 
+    /// Lets a number that rests begin its rest at `now`.
+    pub(crate) fn rest_from(&mut self, number: u16, now: Instant) {
+        self.resting.iter_mut().filter(|(resting, _)| *resting == number).for_each(|(_, since)| *since = now);
+    }
+
+    /// Those that rest since before `then`.
+    pub(crate) fn rested(&self, then: Instant) -> impl Iterator<Item = u16> {
+        self.resting.iter().filter(move |(_, since)| *since < then).map(|(number, _)| *number)
+    }
+
     /// Lets those be used again that rest since before `then`.
     pub(crate) fn wake(&mut self, then: Instant) {
         let woken = self.resting.extract_if(.., |(_, since)| *since < then);
@@ -56,8 +66,8 @@ impl<K: Eq + Hash + Clone> Numbers<K> {
     }
 
     /// The numbers that have a key.
-    pub(crate) fn used(&self) -> impl Iterator<Item = u16> {
-        self.by_key.values().copied()
+    pub(crate) fn used(&self) -> impl Iterator<Item = (&K, u16)> {
+        self.by_key.iter().map(|(key, &number)| (key, number))
     }
 }
 
@@ -75,8 +85,14 @@ mod tests {
         let (began, second) = (crate::tests::beginning(), Duration::from_secs(1));
         assert_eq!(numbers.keep_only(&HashSet::from(["b"]), began), [1]);
         assert_eq!((numbers.of(&"c"), numbers.left()), (None, 0));
-        numbers.wake(began);
+        numbers.rest_from(1, began + second);
+        numbers.wake(began + second);
         assert_eq!(numbers.of(&"c"), None);
+        numbers.rest_from(1, began);
+        numbers.wake(began);
+        assert_eq!(numbers.rested(began).count(), 0);
+        assert_eq!(numbers.of(&"c"), None);
+        assert_eq!(numbers.rested(began + second).collect::<Vec<_>>(), [1]);
         numbers.wake(began + second);
         assert_eq!(numbers.missing(&HashSet::from(["b", "c"])), 1);
         assert_eq!(numbers.of(&"c"), Some(1));

@@ -4,14 +4,16 @@ use std::time::Duration;
 
 use aya::programs::{ProgramError, TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
-use lb_common::{Config, Family, LoadOrder, Secret, Timeouts};
+use lb_common::{
+    BackendIndex, Config, DropReason, Family, FlowEvent, ListenerId, LoadOrder, PassReason, Secret, Timeouts,
+};
 
 use crate::capacity::Capacity;
 use crate::clock::{Clock, ClockError};
+use crate::counters::{self, Counters, CountersError, Counts};
 use crate::mapped::MapError;
 use crate::memory::{Maps, Memory};
 use crate::object::{OBJECT, TAKES};
-use crate::statistics::{Statistics, StatisticsError};
 
 /// How flows are remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,11 +146,6 @@ impl Balancer {
         &mut self.clock
     }
 
-    /// What the program has counted.
-    pub fn statistics(&self) -> Result<Statistics, StatisticsError> {
-        Statistics::read(&self.object)
-    }
-
     /// Runs the program on a packet that is on no wire.
     pub fn run(&self, packet: &[u8]) -> Result<Ran, RunError> {
         run(self.program()?, packet, 1)
@@ -162,6 +159,28 @@ impl Balancer {
 
     pub(crate) fn program(&self) -> Result<&Xdp, ProgramError> {
         self.object.program(Self::PROGRAM).ok_or(ProgramError::NotLoaded)?.try_into()
+    }
+}
+
+impl Counters for Balancer {
+    fn listener(&self, id: ListenerId) -> Result<Counts, CountersError> {
+        counters::counts(&self.object, "LISTENER_STATS", id.0)
+    }
+
+    fn backend(&self, index: BackendIndex) -> Result<Counts, CountersError> {
+        counters::counts(&self.object, "BACKEND_STATS", index.0)
+    }
+
+    fn passed(&self, reason: PassReason) -> Result<u64, CountersError> {
+        counters::count(&self.object, "PASSED", reason as u32)
+    }
+
+    fn dropped(&self, reason: DropReason) -> Result<u64, CountersError> {
+        counters::count(&self.object, "DROPPED", reason as u32)
+    }
+
+    fn flow_event(&self, event: FlowEvent) -> Result<u64, CountersError> {
+        counters::count(&self.object, "FLOW_EVENTS", event as u32)
     }
 }
 

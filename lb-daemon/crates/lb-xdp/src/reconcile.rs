@@ -4,6 +4,8 @@
 //! that use their pool. What is in use is never written: rings and listener tables have a spare half, and a half
 //! that was left rests for [`GRACE`], until the last program that may look at it has ended.
 
+mod report;
+
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::num::NonZeroU8;
@@ -15,12 +17,14 @@ use lb_common::{
     ListenerControl, ListenerId, ListenerLine, Pool, PoolId, RingLine, Service, Tick, V4, V6,
 };
 
+use crate::accounts::Accounts;
 use crate::capacity::Capacity;
 use crate::check::{ReconcileError, check};
+use crate::counters::{Counters, CountersError};
 use crate::desired::{Desired, DesiredBackend, DesiredListener, DesiredPool, Standing};
 use crate::memory::Memory;
 use crate::numbers::Numbers;
-use crate::sweep::{Fill, sweep};
+use crate::sweep::{Fill, Swept, sweep};
 use crate::target::{Target, TargetBackend, TargetPool, write_listeners};
 
 /// Much longer than a program runs.
@@ -39,9 +43,13 @@ pub enum Outcome {
 /// their start.
 #[derive(Debug)]
 pub struct Reconciler {
+    capacity: Capacity,
     listeners: Numbers<ListenerKey>,
     pools: Numbers<String>,
     backends: Numbers<BackendKey>,
+    /// What was counted for listeners, by name.
+    listener_accounts: Accounts<String>,
+    backend_accounts: Accounts<BackendName>,
     /// By backend index, whoever has it.
     lives: Vec<Life>,
     /// What the maps say.
@@ -50,6 +58,8 @@ pub struct Reconciler {
     left: HashMap<Halves, Instant>,
     /// What is to be done once no program looks at what was.
     later: Vec<(Instant, Later)>,
+    /// The flow tables, IPv4 and IPv6.
+    swept: [Swept; 2],
 }
 
 /// What a listener's number stands for: one address and protocol.
@@ -63,10 +73,16 @@ struct ListenerKey {
 /// What a backend's index stands for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct BackendKey {
-    pool: String,
-    name: String,
+    name: BackendName,
     source: IpAddr,
     destination: IpAddr,
+}
+
+/// A backend of a pool.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct BackendName {
+    pool: String,
+    name: String,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -102,10 +118,13 @@ impl Reconciler {
     /// For maps that are empty.
     pub fn new(capacity: &Capacity) -> Self {
         Self {
+            capacity: *capacity,
             // 0 is for ways without a flow.
             listeners: Numbers::new(1, capacity.listeners),
             pools: Numbers::new(0, capacity.pools),
             backends: Numbers::new(0, capacity.backends),
+            listener_accounts: Accounts::default(),
+            backend_accounts: Accounts::default(),
             lives: vec![
                 Life { generation: NonZeroU8::MIN, standing: Standing::Dead };
                 capacity.backends.into()
@@ -113,6 +132,7 @@ impl Reconciler {
             applied: Target::default(),
             left: HashMap::new(),
             later: Vec::new(),
+            swept: [Swept::default(); 2],
         }
     }
 
@@ -151,6 +171,7 @@ impl Reconciler {
         self.switch_listeners(control, Family::V6, v6, now);
         self.begin_deaths(memory, &target, now);
         self.forget(memory, &keys, now);
+        self.assign_accounts();
         self.applied = target;
         Ok(Outcome::Applied)
     }
@@ -166,28 +187,37 @@ impl Reconciler {
                     if let Some(entry) = memory.backends.get(usize::from(index.0)) {
                         entry.clear();
                     }
+                    // Programs that have read it before count under the number for a moment yet.
+                    self.backends.rest_from(index.0, now);
                 }
             }
         }
     }
 
     /// Goes through both flow tables once, IPv4 and IPv6. After that, numbers may be used again that no flow
-    /// refers to any more.
-    pub fn sweep(&mut self, memory: Memory<'_>, tick: Tick, now: Instant) -> [Fill; 2] {
+    /// refers to any more. If what was counted under them cannot be read, they go on resting until the next sweep.
+    pub fn sweep(
+        &mut self,
+        memory: Memory<'_>,
+        counters: &dyn Counters,
+        tick: Tick,
+        now: Instant,
+    ) -> Result<[Fill; 2], CountersError> {
         self.tend(memory, now);
-        let listeners: HashSet<u16> = self.listeners.used().collect();
+        let listeners: HashSet<u16> = self.listeners.used().map(|(_, number)| number).collect();
         let current = |entry: Entry| {
             let backend = memory.backends.get(usize::from(entry.backend().0));
             let generation = backend.and_then(BackendEntry::hop).map(Hop::generation);
             generation == Some(entry.generation()) && listeners.contains(&entry.listener().0)
         };
         let fills = [Family::V4, Family::V6].map(|family| sweep(memory.flows(family), tick, current));
-        if let Some(then) = now.checked_sub(GRACE) {
-            self.listeners.wake(then);
-            self.pools.wake(then);
-            self.backends.wake(then);
+        for (swept, fill) in self.swept.iter_mut().zip(fills) {
+            swept.add(fill);
         }
-        fills
+        if let Some(then) = now.checked_sub(GRACE) {
+            self.wake(counters, then)?;
+        }
+        Ok(fills)
     }
 }
 
@@ -222,7 +252,8 @@ impl ListenerKey {
 impl BackendKey {
     fn of(pool: &DesiredPool, backend: &DesiredBackend) -> Self {
         let (source, destination) = (backend.route.source, backend.route.destination);
-        Self { pool: pool.name.clone(), name: backend.name.clone(), source, destination }
+        let name = BackendName { pool: pool.name.clone(), name: backend.name.clone() };
+        Self { name, source, destination }
     }
 }
 
@@ -392,6 +423,31 @@ impl Reconciler {
         }
         let gone = self.backends.keep_only(&keys.backends, now);
         self.later.extend(gone.into_iter().map(|index| (now + GRACE, Later::Clear(BackendIndex(index)))));
+    }
+}
+
+impl Reconciler {
+    /// Says whose numbers are, to those who read what is counted under them.
+    fn assign_accounts(&mut self) {
+        let listeners = self.listeners.used().map(|(key, number)| (number, key.name.clone()));
+        self.listener_accounts.assign(listeners.collect());
+        let backends = self.backends.used().map(|(key, number)| (number, key.name.clone()));
+        self.backend_accounts.assign(backends.collect());
+    }
+
+    /// Lets numbers be used again that rest since before `then`. Nobody counts under them now, so what they have
+    /// counted is what their next holder begins with.
+    fn wake(&mut self, counters: &dyn Counters, then: Instant) -> Result<(), CountersError> {
+        for number in self.listeners.rested(then) {
+            self.listener_accounts.close(number, counters.listener(ListenerId(number))?);
+        }
+        for number in self.backends.rested(then) {
+            self.backend_accounts.close(number, counters.backend(BackendIndex(number))?);
+        }
+        self.listeners.wake(then);
+        self.pools.wake(then);
+        self.backends.wake(then);
+        Ok(())
     }
 }
 

@@ -19,6 +19,23 @@ pub struct Fill {
     pub ways: u64,
 }
 
+/// What all sweeps of a flow table have found.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Swept {
+    /// What the last one found, if there was one.
+    pub(crate) last: Option<Fill>,
+    /// Flows that they have forgotten, together.
+    pub(crate) forgotten: u64,
+}
+
+impl Swept {
+    /// One more.
+    pub(crate) fn add(&mut self, fill: Fill) {
+        self.last = Some(fill);
+        self.forgotten += fill.forgotten;
+    }
+}
+
 /// Goes through the table once; forgets what has expired and what is not `current`: whose listener or backend is
 /// no more.
 pub(crate) fn sweep(lines: &[Line], now: Tick, current: impl Fn(Entry) -> bool) -> Fill {

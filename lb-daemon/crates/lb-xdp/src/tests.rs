@@ -6,8 +6,9 @@ use std::time::Instant;
 
 use lb_balance::{BackendIndex, Maglev, Member};
 use lb_common::host::{HostTables, Sample, samples};
-use lb_common::{Choice, Mac, PortRange, Protocol};
+use lb_common::{Choice, Counter, DropReason, FlowEvent, ListenerId, Mac, PassReason, PortRange, Protocol};
 
+use crate::counters::{Counters, CountersError, Counts};
 use crate::desired::{Desired, DesiredBackend, DesiredListener, DesiredPool, Route, Standing};
 use crate::memory::Memory;
 
@@ -29,6 +30,33 @@ pub(crate) fn memory(tables: &HostTables) -> Memory<'_> {
         flows_v4: &tables.flows_v4,
         flows_v6: &tables.flows_v6,
     }
+}
+
+impl Counters for HostTables {
+    fn listener(&self, id: ListenerId) -> Result<Counts, CountersError> {
+        Ok(counts(&self.listener_counters[usize::from(id.0)]))
+    }
+
+    fn backend(&self, index: lb_common::BackendIndex) -> Result<Counts, CountersError> {
+        Ok(counts(&self.backend_counters[usize::from(index.0)]))
+    }
+
+    fn passed(&self, reason: PassReason) -> Result<u64, CountersError> {
+        Ok(self.passed.of(reason as u64))
+    }
+
+    fn dropped(&self, reason: DropReason) -> Result<u64, CountersError> {
+        Ok(self.dropped.of(reason as u64))
+    }
+
+    fn flow_event(&self, event: FlowEvent) -> Result<u64, CountersError> {
+        Ok(self.events.of(event as u64))
+    }
+}
+
+fn counts(counter: &Counter) -> Counts {
+    let Counter { packets, bytes, flows } = counter;
+    Counts { packets: packets.load(), bytes: bytes.load(), flows: flows.load() }
 }
 
 /// The interface that BPF_PROG_TEST_RUN says a packet came in by: that of the loopback device.

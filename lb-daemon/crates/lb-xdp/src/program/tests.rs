@@ -97,15 +97,14 @@ fn the_kernel_makes_of_every_sample_what_the_host_makes_of_it() {
             };
             assert_eq!(verdict, expected, "{name}");
         }
-        let statistics = both.kernel.statistics().unwrap();
-        let passed = statistics.passed.iter().map(|&(reason, n)| (n, both.host.passed.of(reason as u64)));
-        let dropped = statistics.dropped.iter().map(|&(reason, n)| (n, both.host.dropped.of(reason as u64)));
-        for (kernel, host) in passed.chain(dropped) {
-            assert_eq!(kernel, host);
+        for reason in PassReason::ALL {
+            assert_eq!(both.kernel.passed(reason).unwrap(), both.host.passed(reason).unwrap());
         }
-        for (counts, counter) in statistics.backends.iter().zip(&both.host.backend_counters) {
-            let host = (counter.packets.load(), counter.bytes.load(), counter.flows.load());
-            assert_eq!((counts.packets, counts.bytes, counts.flows), host);
+        for reason in DropReason::ALL {
+            assert_eq!(both.kernel.dropped(reason).unwrap(), both.host.dropped(reason).unwrap());
+        }
+        for index in (0..CAPACITY.backends).map(BackendIndex) {
+            assert_eq!(both.kernel.backend(index).unwrap(), both.host.backend(index).unwrap());
         }
     }
 }
@@ -163,7 +162,7 @@ fn the_sweeper_forgets_flows_of_dead_backends_and_counts_the_others() {
     }
     both.kernel.run(&segment(0, 40_000, ACK)).unwrap();
     let (tick, now) = (both.kernel.clock().now().unwrap(), beginning());
-    let [v4, v6] = reconciler.sweep(both.kernel.memory(), tick, now);
+    let [v4, v6] = reconciler.sweep(both.kernel.memory(), &both.kernel, tick, now).unwrap();
     assert_eq!((v4.new, v4.confirmed, v4.closing, v4.forgotten), (199, 1, 0, 0));
     assert_eq!(v4.ways, u64::from(CAPACITY.flow_lines(Family::V4) * Line::WAYS));
     assert_eq!((v6.new, v6.forgotten), (0, 0));
@@ -171,7 +170,7 @@ fn the_sweeper_forgets_flows_of_dead_backends_and_counts_the_others() {
     desired.listeners.clear();
     let later = now + GRACE;
     assert_eq!(reconciler.reconcile(both.kernel.memory(), &desired, later), Ok(Outcome::Applied));
-    let [v4, _] = reconciler.sweep(both.kernel.memory(), tick, later);
+    let [v4, _] = reconciler.sweep(both.kernel.memory(), &both.kernel, tick, later).unwrap();
     assert_eq!((v4.new + v4.confirmed, v4.forgotten), (0, 200));
     assert_eq!(both.kernel.run(&segment(0, 40_000, ACK)).unwrap().action, 2, "no listener any more");
 }

@@ -10,10 +10,11 @@ use crate::tests::{ACK, Tunnels, backend, beginning, desired, memory, pool, segm
 
 use super::*;
 
-const CAPACITY: Capacity = Capacity { flows_v4: 100, flows_v6: 100, listeners: 12, pools: 4, backends: 12 };
+pub(super) const CAPACITY: Capacity =
+    Capacity { flows_v4: 100, flows_v6: 100, listeners: 12, pools: 4, backends: 12 };
 
 /// Tables of a boot, whose random words `boot` stands for.
-fn tables(boot: u64) -> HostTables {
+pub(super) fn tables(boot: u64) -> HostTables {
     let timeouts = Timeouts { new: 30, confirmed: 60, closing: 10, _pad: 0 };
     let shift = |lines: u32| u64::BITS - lines.trailing_zeros();
     let config = Config {
@@ -25,7 +26,8 @@ fn tables(boot: u64) -> HostTables {
         load_order: lb_common::LoadOrder::NATIVE,
         timeouts: [timeouts; 2],
     };
-    HostTables::new(config, CAPACITY.backends.into())
+    // Numbers of listeners begin at 1.
+    HostTables::new(config, usize::from(CAPACITY.backends) + 1)
 }
 
 /// An instance of the balancer.
@@ -51,7 +53,13 @@ impl Instance {
         self.now += GRACE * 2;
         assert_eq!(self.try_apply(desired), Ok(Outcome::Applied));
         self.now += GRACE * 2;
-        self.reconciler.sweep(memory(&self.tables), Tick(0), self.now);
+        self.reconciler.tend(memory(&self.tables), self.now);
+        self.now += GRACE * 2;
+        self.sweep();
+    }
+
+    fn sweep(&mut self) {
+        self.reconciler.sweep(memory(&self.tables), &self.tables, Tick(0), self.now).unwrap();
     }
 
     fn try_apply(&mut self, desired: &Desired) -> Result<Outcome, ReconcileError> {
@@ -235,7 +243,14 @@ fn numbers_rest_until_a_sweep() {
         instance.now += GRACE * 2;
         assert!(matches!(instance.try_apply(&desired), Err(ReconcileError::NoRoom { what: "backends", .. })));
         // Those of the round before have to go first, and a sweep has to see that they have.
-        instance.apply(&Desired::default());
+        instance.now += GRACE * 2;
+        assert_eq!(instance.try_apply(&Desired::default()), Ok(Outcome::Applied));
+        instance.now += GRACE * 2;
+        // This sweep empties the backends, so programs may know them still.
+        instance.sweep();
+        assert!(matches!(instance.try_apply(&desired), Err(ReconcileError::NoRoom { what: "backends", .. })));
+        instance.now += GRACE * 2;
+        instance.sweep();
         instance.apply(&desired);
     }
 }
