@@ -1,4 +1,4 @@
-//! Source address lists: who may connect.
+//! Sets of networks, and source address lists of them: who may connect.
 
 use std::net::IpAddr;
 
@@ -39,14 +39,15 @@ impl AccessList {
 
 /// A set of networks of both families, kept as sorted, disjoint ranges.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Networks {
+pub struct Networks {
     configured: Vec<IpNet>,
     /// Inclusive ranges in the IPv6 number space (IPv4 as IPv4-mapped), sorted, not touching.
     ranges: Vec<(u128, u128)>,
 }
 
 impl Networks {
-    fn new(configured: Vec<IpNet>) -> Self {
+    /// A set from the networks as configured, in any order, overlapping or not.
+    pub fn new(configured: Vec<IpNet>) -> Self {
         let mut all: Vec<_> =
             configured.iter().map(|net| (number(net.network()), number(net.broadcast()))).collect();
         all.sort_unstable();
@@ -60,10 +61,16 @@ impl Networks {
         Self { configured, ranges }
     }
 
-    fn contains(&self, address: IpAddr) -> bool {
+    /// Whether one of them has `address`. A binary search.
+    pub fn contains(&self, address: IpAddr) -> bool {
         let address = number(address);
         let after = self.ranges.partition_point(|&(first, _)| first <= address);
         after.checked_sub(1).and_then(|i| self.ranges.get(i)).is_some_and(|&(_, last)| address <= last)
+    }
+
+    /// Those that were configured.
+    pub fn configured(&self) -> &[IpNet] {
+        &self.configured
     }
 }
 

@@ -14,16 +14,18 @@ mod discovery;
 mod drop_reason;
 mod duration;
 mod health;
+mod http;
 mod listener;
 mod name;
 mod percent;
 mod pool;
 mod server_name;
+mod size;
 mod sni;
 mod standing;
 mod termination;
 
-pub use access::AccessList;
+pub use access::{AccessList, Networks};
 pub use address::{BackendAddress, Bind, BindHost, InvalidAddress, InvalidPortRange, PortRange};
 pub use admin::{Admin, AdminSocket, AdminTcp, AdminTls};
 pub use alpn::{AlpnProtocol, InvalidAlpnProtocol};
@@ -36,6 +38,11 @@ pub use health::{
     InvalidJitter, InvalidProbeText, InvalidRecordType, InvalidStatusRanges, Jitter, Probe, RecordType,
     StatusRanges, TlsProbe, TlsServerName, TlsVerification, UdpAnswer, UdpProbe,
 };
+pub use http::{
+    AccessLog, AccessLogDestination, AccessLogFormat, ByteRate, HeaderEdit, HeaderName, HeaderValue, Http,
+    HttpUpstream, InvalidHeaderName, InvalidHeaderValue, InvalidPathPrefix, InvalidRouteHost, PathPrefix,
+    Route, RouteHost, RouteId, RouteTable,
+};
 pub use listener::{Listener, Protocol};
 pub use name::{BackendName, InvalidName, ListenerName, PoolName, ZoneName};
 pub use percent::{InvalidPercent, Percent};
@@ -45,6 +52,7 @@ pub use pool::{
 pub use server_name::{
     InvalidServerName, InvalidServerNamePattern, ServerName, ServerNameMap, ServerNamePattern,
 };
+pub use size::SizeText;
 pub use sni::{NoRoute, SniRoute, SniRoutes};
 pub use standing::{Health, Standing};
 pub use termination::Termination;

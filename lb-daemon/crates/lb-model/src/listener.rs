@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::{AccessList, Bind, ListenerName, PoolId, SniRoutes};
+use crate::{AccessList, Bind, Http, ListenerName, PoolId, SniRoutes};
 
 /// Addresses, ports and a protocol that clients connect to, and the pool that serves them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,15 +17,18 @@ pub struct Listener {
     pub bind: Vec<Bind>,
     /// What is spoken.
     pub protocol: Protocol,
-    /// Who serves it. `None` only for [`Protocol::Tls`], where it serves those that no route of [`sni`](Self::sni) is for.
+    /// Who serves it. `None` only for [`Protocol::Tls`] and [`Protocol::Http`], where it serves those that no route of
+    /// [`sni`](Self::sni) or [`Http::routes`] is for.
     pub pool: Option<PoolId>,
     /// For [`Protocol::Tls`]: who serves which names. Empty for others.
     pub sni: SniRoutes,
+    /// For [`Protocol::Http`], and only for that: all that is about requests.
+    pub http: Option<Http>,
     /// Networks whose connections begin with a PROXY protocol header (v1 or v2), which says who the client is. From others no
     /// header is taken. Empty: nobody's do. Always empty for [`Protocol::Udp`].
     pub accept_proxy: Vec<IpNet>,
-    /// How long a client may take for what has to be read before a backend is chosen: the PROXY header and the TLS
-    /// ClientHello. Never zero.
+    /// How long a client may take for what has to be read before a backend is chosen: the PROXY header, the TLS
+    /// ClientHello, the head of an HTTP request. Never zero.
     pub header_timeout: Duration,
     /// For [`Protocol::Udp`]: a flow ends with this many datagrams from its backend, as DNS's do with one. `None`: it ends by
     /// `idle_timeout` only.
@@ -36,7 +39,9 @@ pub struct Listener {
     /// Most connections or flows at once from one client, over all workers: an IPv4 address, or an IPv6 network of 64 bits.
     /// Further ones are reset, their datagrams dropped.
     pub max_connections_per_client: Option<NonZeroU32>,
-    /// A connection on which nothing moves for this long is reset, a flow is forgotten. `None`: never (not for UDP).
+    /// A connection on which nothing moves for this long is reset, a flow is forgotten. `None`: never (not for UDP). For
+    /// [`Protocol::Http`] this is for what no other timeout is for: upgraded connections, and responses that a client does
+    /// not take.
     pub idle_timeout: Option<Duration>,
     /// After this much silence the kernel probes whether the client is still there. `None`: never.
     pub keepalive: Option<Duration>,
@@ -48,7 +53,8 @@ impl Listener {
     /// The pools that serve it, each once: first [`pool`](Self::pool), then those of its routes in order.
     pub fn pools(&self) -> Vec<PoolId> {
         let mut known = HashSet::new();
-        let all = self.pool.into_iter().chain(self.sni.iter().map(|route| route.pool));
+        let of_requests = self.http.iter().flat_map(|http| http.routes.iter().map(|route| route.pool));
+        let all = self.pool.into_iter().chain(self.sni.iter().map(|route| route.pool)).chain(of_requests);
         all.filter(|pool| known.insert(*pool)).collect()
     }
 }
@@ -62,6 +68,8 @@ pub enum Protocol {
     Tls,
     /// Datagrams, in flows by client and local address and port.
     Udp,
+    /// HTTP/1.1 requests, each sent to a backend by itself.
+    Http,
 }
 
 impl Protocol {
@@ -71,6 +79,7 @@ impl Protocol {
             Self::Tcp => "tcp",
             Self::Tls => "tls",
             Self::Udp => "udp",
+            Self::Http => "http",
         }
     }
 }

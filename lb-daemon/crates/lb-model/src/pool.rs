@@ -4,7 +4,8 @@ use std::num::{NonZeroU8, NonZeroU32};
 use std::time::Duration;
 
 use crate::{
-    BackendAddress, BackendName, Discovery, DiscoverySettings, HealthCheck, Percent, PoolName, ZoneName,
+    BackendAddress, BackendName, Discovery, DiscoverySettings, HealthCheck, HttpUpstream, Percent, PoolName,
+    ZoneName,
 };
 
 /// A pool's place in [`Config::pools`](crate::Config::pools).
@@ -51,6 +52,8 @@ pub struct Pool {
     pub zones: Zones,
     /// The PROXY protocol header that backends get first of all, so that they know the client. `None`: none.
     pub send_proxy: Option<SendProxy>,
+    /// What HTTP listeners do with its backends.
+    pub http: HttpUpstream,
 }
 
 /// A PROXY protocol header for backends.

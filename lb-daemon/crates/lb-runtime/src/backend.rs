@@ -58,7 +58,7 @@ impl Backend {
 /// What is observed of a backend, over all workers. Outlives views.
 #[derive(Debug)]
 pub struct BackendState {
-    in_flight: CachePadded<AtomicU32>,
+    load: CachePadded<Load>,
     /// Most connections at once; `u32::MAX` for no limit.
     limit: AtomicU32,
     /// What the health checks say.
@@ -79,6 +79,15 @@ pub struct BackendState {
     response: Mutex<Response>,
     /// What is counted of it.
     pub metrics: PerWorker<BackendSheet>,
+}
+
+/// What every connection and request changes: one cache line, which goes from core to core once for both.
+#[derive(Debug, Default)]
+struct Load {
+    /// Connections, or requests of protocols that share connections.
+    in_flight: AtomicU32,
+    /// Connections that are kept open without a request.
+    idle: AtomicU32,
 }
 
 /// Whether the backend could be used when that was last looked at, and since when: where slow start begins.
@@ -112,7 +121,7 @@ impl Trial {
 impl BackendState {
     pub(crate) fn new(limit: Option<u32>, workers: usize) -> Self {
         Self {
-            in_flight: CachePadded::new(AtomicU32::new(0)),
+            load: CachePadded::default(),
             limit: AtomicU32::new(limit.unwrap_or(u32::MAX)),
             health: AtomicCell::default(),
             eligible: AtomicBool::new(false),
@@ -205,13 +214,27 @@ impl BackendState {
 
     /// Connections that the backend has now, those being made included.
     pub fn in_flight(&self) -> u32 {
-        self.in_flight.load(Ordering::Relaxed)
+        self.load.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Connections that are kept open without a request.
+    pub fn idle(&self) -> u32 {
+        self.load.idle.load(Ordering::Relaxed)
+    }
+
+    /// Counts one connection more that is kept open without a request, unless there are `max` already.
+    pub fn keep_idle(self: &Arc<Self>, max: u32) -> Option<IdlePlace> {
+        if self.load.idle.fetch_add(1, Ordering::Relaxed) < max {
+            return Some(IdlePlace(Arc::clone(self)));
+        }
+        self.load.idle.fetch_sub(1, Ordering::Relaxed);
+        None
     }
 
     /// Whether another connection fits. Sequentially consistent, because [`Queue`] relies on it: whoever enters the queue
     /// looks here afterwards, whoever frees a place looks at the queue afterwards, and one of them must see the other.
     pub(crate) fn has_room(&self) -> bool {
-        self.in_flight.load(Ordering::SeqCst) < self.limit.load(Ordering::SeqCst)
+        self.load.in_flight.load(Ordering::SeqCst) < self.limit.load(Ordering::SeqCst)
             && self.trial.load(Ordering::SeqCst) != Trial::UNDER_WAY
     }
 
@@ -268,15 +291,15 @@ impl BackendState {
     fn try_enter(&self) -> bool {
         let limit = self.limit.load(Ordering::Relaxed);
         if limit == u32::MAX {
-            self.in_flight.fetch_add(1, Ordering::Relaxed);
+            self.load.in_flight.fetch_add(1, Ordering::Relaxed);
             return true;
         }
         let enter = |n: u32| (n < limit).then(|| n + 1);
-        self.in_flight.fetch_update(Ordering::SeqCst, Ordering::SeqCst, enter).is_ok()
+        self.load.in_flight.fetch_update(Ordering::SeqCst, Ordering::SeqCst, enter).is_ok()
     }
 
     fn leave(&self) {
-        self.in_flight.fetch_sub(1, Ordering::SeqCst);
+        self.load.in_flight.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// The passive state, for a connect that failed.
@@ -311,6 +334,16 @@ impl BackendState {
             self.end_trial();
         }
         forgiven
+    }
+}
+
+/// The place of a connection that is kept open without a request; given back on drop.
+#[derive(Debug)]
+pub struct IdlePlace(Arc<BackendState>);
+
+impl Drop for IdlePlace {
+    fn drop(&mut self) {
+        self.0.load.idle.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

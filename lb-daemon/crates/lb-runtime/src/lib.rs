@@ -15,7 +15,7 @@ mod queue;
 mod runtime;
 mod view;
 
-pub use backend::{Backend, BackendState, Lease, Measure};
+pub use backend::{Backend, BackendState, IdlePlace, Lease, Measure};
 pub use overrides::{Drain, InvalidOverride, Override, OverrideChange, OverrideTarget, Overrides, Set};
 pub use passive::{Passive, Room};
 pub use plan::{Change, ChangeKind, Plan, PoolChange};

@@ -1,5 +1,7 @@
 //! What a reload changes, found by comparing two views: the current one and the one that the reload would publish.
 
+mod http;
+
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Display};
 use std::time::Duration;
@@ -165,6 +167,12 @@ impl Differences {
         })
     }
 
+    /// Adds what was found elsewhere.
+    fn all(mut self, differences: Vec<String>) -> Self {
+        self.0.extend(differences);
+        self
+    }
+
     /// For what is too long to be shown.
     fn unshown<T: PartialEq>(mut self, name: &str, before: &T, after: &T) -> Self {
         if before != after {
@@ -237,6 +245,7 @@ fn compare_listeners(before: &Listener, old: &Config, after: &Listener, new: &Co
         protocol,
         pool: _,
         sni: _,
+        http,
         accept_proxy,
         header_timeout,
         replies,
@@ -253,6 +262,8 @@ fn compare_listeners(before: &Listener, old: &Config, after: &Listener, new: &Co
         let routes = listener.sni.iter();
         routes.map(|route| (route.names.clone(), route.alpn.clone(), name_of(config, route.pool))).collect()
     };
+    let http = http.as_ref().zip(after.http.as_ref());
+    let http = http.map_or_else(Vec::new, |(before, after)| http::compare(before, old, after, new));
     Differences::new()
         .shown("bind", bind, &after.bind, |bind| {
             bind.iter().map(Bind::to_string).collect::<Vec<_>>().join(" ")
@@ -273,6 +284,7 @@ fn compare_listeners(before: &Listener, old: &Config, after: &Listener, new: &Co
         .duration_or_off("idle_timeout", idle_timeout, &after.idle_timeout)
         .duration_or_off("keepalive", keepalive, &after.keepalive)
         .unshown("allow or deny", access, &after.access)
+        .all(http)
         .0
 }
 
@@ -292,6 +304,7 @@ fn compare_pools(before: &Pool, after: &Pool) -> Vec<String> {
         panic_threshold,
         zones,
         send_proxy,
+        http,
     } = before;
     let names = |discover: &Vec<Discovery>| {
         let names: Vec<_> = discover.iter().map(|discovery| discovery.query.name().to_string()).collect();
@@ -315,6 +328,7 @@ fn compare_pools(before: &Pool, after: &Pool) -> Vec<String> {
         })
         .unshown("send_proxy", send_proxy, &after.send_proxy)
         .unshown("backends", backends, &after.backends)
+        .all(http::compare_upstream(http, &after.http))
         .0
 }
 

@@ -62,6 +62,7 @@ fn pool(backends: Vec<Backend>, discover: Vec<Discovery>) -> Pool {
         panic_threshold: Percent::ZERO,
         zones: Zones::Ignore,
         send_proxy: None,
+        http: lb_model::HttpUpstream::DEFAULT,
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use lb_balance::{FlowHash, Protocol, Turn};
 use lb_model::{
-    Admin, Algorithm, DiscoverySettings, Global, Log, LogFormat, LogLevel, MaxConnections, PoolId, Queue,
-    Watch, Weight, Workers, Zones,
+    Admin, Algorithm, DiscoverySettings, Global, Http, Log, LogFormat, LogLevel, MaxConnections, PoolId,
+    Queue, Watch, Weight, Workers, Zones,
 };
 
 use std::io;
@@ -47,6 +47,7 @@ fn config(backends: &[(u16, Option<u32>)]) -> Config {
         panic_threshold: Percent::ZERO,
         zones: Zones::Ignore,
         send_proxy: None,
+        http: lb_model::HttpUpstream::DEFAULT,
     };
     Config {
         global: Global {
@@ -63,6 +64,26 @@ fn config(backends: &[(u16, Option<u32>)]) -> Config {
         admin: Admin::default(),
         listeners: vec![],
         pools: vec![pool],
+    }
+}
+
+/// A listener `l` whose pool is at `pool`.
+fn listener(pool: PoolId) -> lb_model::Listener {
+    lb_model::Listener {
+        name: "l".parse().unwrap(),
+        bind: vec![],
+        protocol: lb_model::Protocol::Tcp,
+        pool: Some(pool),
+        sni: lb_model::SniRoutes::default(),
+        http: None,
+        accept_proxy: vec![],
+        header_timeout: Duration::from_secs(5),
+        replies: None,
+        max_connections_per_client: None,
+        max_connections: None,
+        idle_timeout: None,
+        keepalive: None,
+        access: lb_model::AccessList::default(),
     }
 }
 
@@ -490,21 +511,7 @@ async fn a_listener_finds_its_pool_whatever_pools_come_and_go() {
         config.pools =
             names.iter().map(|name| Pool { name: name.parse().unwrap(), ..pool.clone() }).collect();
         let at = names.iter().position(|name| *name == "mine").unwrap();
-        config.listeners = vec![lb_model::Listener {
-            name: "l".parse().unwrap(),
-            bind: vec![],
-            protocol: lb_model::Protocol::Tcp,
-            pool: Some(PoolId(u32::try_from(at).unwrap())),
-            sni: lb_model::SniRoutes::default(),
-            accept_proxy: vec![],
-            header_timeout: Duration::from_secs(5),
-            replies: None,
-            max_connections_per_client: None,
-            max_connections: None,
-            idle_timeout: None,
-            keepalive: None,
-            access: lb_model::AccessList::default(),
-        }];
+        config.listeners = vec![listener(PoolId(u32::try_from(at).unwrap()))];
         config
     };
     let runtime = start(with(&["mine"]));
@@ -575,6 +582,58 @@ async fn a_plan_tells_what_changes_and_changes_nothing() {
 
     assert_eq!((runtime.view().epoch, runtime.snapshots_alive()), (1, 1));
     assert!(runtime.plan(hashed(&[(1, None); 4]), Discovered::new(), now()).is_empty());
+}
+
+#[tokio::test]
+async fn a_plan_tells_what_changes_of_http() {
+    let with = |pools: &[&str], change: &dyn Fn(&mut Http)| {
+        let mut config = config(&[(1, None)]);
+        let pool = config.pools.remove(0);
+        config.pools =
+            pools.iter().map(|name| Pool { name: name.parse().unwrap(), ..pool.clone() }).collect();
+        let p = PoolId(u32::try_from(pools.iter().position(|name| *name == "p").unwrap()).unwrap());
+        let route = lb_model::Route {
+            hosts: vec![],
+            path_prefix: lb_model::PathPrefix::root(),
+            pool: p,
+            request_headers: vec![],
+            response_headers: vec![],
+        };
+        let mut http = Http::new(lb_model::RouteTable::new(vec![route]));
+        change(&mut http);
+        let protocol = lb_model::Protocol::Http;
+        config.listeners = vec![lb_model::Listener { protocol, http: Some(http), ..listener(p) }];
+        config
+    };
+    let runtime = start(with(&["p"], &|_| {}));
+    let details = |new: Config| {
+        let plan = runtime.plan(new, Discovered::new(), now());
+        plan.listeners.into_iter().flat_map(|change| change.details).collect::<Vec<_>>()
+    };
+    // The same pool at another place.
+    assert_eq!(details(with(&["o", "p"], &|_| {})), [""; 0]);
+    let changed = details(with(&["p"], &|http| {
+        http.routes = lb_model::RouteTable::default();
+        http.max_header_bytes = 65_536;
+        http.max_body_bytes = Some(1 << 20);
+        http.min_body_rate = None;
+        http.keepalive_timeout = Duration::from_secs(5);
+    }));
+    assert_eq!(
+        changed,
+        [
+            "routes changes",
+            "max_header_bytes: 32KiB → 64KiB",
+            "max_body_bytes: no limit → 1MiB",
+            "min_body_rate: 240B/s → off",
+            "keepalive_timeout: 1m → 5s",
+        ]
+    );
+
+    let mut new = with(&["p"], &|_| {});
+    new.pools[0].http.first_byte_timeout = None;
+    let plan = runtime.plan(new, Discovered::new(), now());
+    assert_eq!(plan.pools[0].change.details, ["first_byte_timeout: 1m → off"]);
 }
 
 /// Flows of datagrams have no connection that would tell them: what the view says of their backend is all they know.
