@@ -4,6 +4,7 @@
 //! cannot be made up (a name, an address) is an `Option`. Whether there was an error is known by the one list of problems.
 
 mod access;
+mod access_log;
 mod admin;
 mod backend;
 mod backends;
@@ -13,13 +14,17 @@ mod duplicate;
 mod duration;
 mod file;
 mod global;
+mod header_edits;
 mod health_check;
+mod http;
 mod listener;
 mod log;
 mod pool;
 mod pool_names;
 mod probe;
+mod routes;
 mod send_proxy;
+mod size;
 mod sni;
 mod zones;
 
@@ -53,11 +58,11 @@ pub(crate) fn config(documents: &[Document<'_>], problems: &mut Problems) -> Opt
     let mut pools = Some(Vec::new());
     for document in documents {
         for (name, raw) in document.raw.listeners() {
-            let listener = listener::convert(name, raw, &pool_names, document, problems);
+            let listener = listener::convert(name, raw, &pool_names, &log, document, problems);
             collect(&mut listeners, listener);
         }
         for (name, raw) in document.raw.pools() {
-            collect(&mut pools, pool::convert(name, raw, document, problems));
+            collect(&mut pools, pool::convert(name, raw, &pool_names, document, problems));
         }
     }
     let (mut listeners, mut pools) = (listeners?, pools?);

@@ -4,8 +4,8 @@ use std::num::{NonZeroU8, NonZeroU32};
 use std::time::Duration;
 
 use lb_model::{
-    Algorithm, Global, Log, LogFormat, LogLevel, MaxConnections, PassiveHealth, Percent, Queue, RecordType,
-    Watch, Workers, Zones,
+    AccessLog, AccessLogDestination, AccessLogFormat, Algorithm, Global, Log, LogFormat, LogLevel,
+    MaxConnections, PassiveHealth, Percent, Queue, RecordType, Watch, Workers, Zones,
 };
 
 pub(crate) const GLOBAL: Global = Global {
@@ -27,10 +27,17 @@ pub(crate) const IDLE_TIMEOUT: Option<Duration> = Some(Duration::from_secs(600))
 pub(crate) const FLOW_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Enough for a lost packet or two, little for somebody who opens connections to hold them.
 pub(crate) const HEADER_TIMEOUT: Duration = Duration::from_secs(3);
+/// Of HTTP heads: most are in one packet, and large ones come over slow lines, too.
+pub(crate) const REQUEST_HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Of HTTP listeners, where the process has access records at all: beside its own log, and for machines.
+pub(crate) const ACCESS_LOG: AccessLog =
+    AccessLog { format: AccessLogFormat::Json, destination: AccessLogDestination::Stdout };
 /// On the client's side probes cost a packet a minute and find clients that are gone.
 pub(crate) const CLIENT_KEEPALIVE: Option<Duration> = Some(Duration::from_secs(60));
 
 pub(crate) const ALGORITHM: Algorithm = Algorithm::Hash;
+/// Requests differ in what they cost, and a client has many on one connection.
+pub(crate) const HTTP_ALGORITHM: Algorithm = Algorithm::LeastConnections;
 /// Backends with warm caches are the common case, and a wait that nobody asked for looks like a fault.
 pub(crate) const SLOW_START: Option<Duration> = None;
 pub(crate) const PANIC_THRESHOLD: Percent = Percent::ZERO;

@@ -2,6 +2,7 @@
 
 mod backend;
 mod health_check;
+mod http;
 mod inline;
 mod listener;
 mod send_proxy;
@@ -10,7 +11,7 @@ use std::fmt::{self, Write as _};
 
 use lb_model::{
     Admin, AdminSocket, AdminTcp, AdminTls, Config, DiscoverySettings, Global, HealthCheck, Log,
-    MaxConnections, PassiveHealth, Pool, Queue, Watch, Workers,
+    MaxConnections, PassiveHealth, Pool, PoolId, Queue, Watch, Workers,
 };
 
 use self::inline::Inline;
@@ -19,12 +20,18 @@ use crate::{text, tree};
 /// `config` as TOML with every default written out. Reading it again gives an equal configuration.
 pub fn effective(config: &Config) -> String {
     let Config { global, log, admin, listeners, pools } = config;
+    let of_http = http::pools(config);
     let mut out = String::from("version = 1\n");
     write_global(&mut out, global)
         .and_then(|()| write_log(&mut out, log))
         .and_then(|()| write_admin(&mut out, admin))
         .and_then(|()| listeners.iter().try_for_each(|listener| listener::write(&mut out, listener, config)))
-        .and_then(|()| pools.iter().try_for_each(|pool| write_pool(&mut out, pool)))
+        .and_then(|()| {
+            (0..).map(PoolId).zip(pools).try_for_each(|(id, pool)| {
+                write_pool(&mut out, pool)?;
+                if of_http.contains(&id) { http::write_upstream(&mut out, &pool.http) } else { Ok(()) }
+            })
+        })
         .expect("a String takes everything");
     out
 }
@@ -118,6 +125,7 @@ fn write_pool(out: &mut String, pool: &Pool) -> fmt::Result {
         panic_threshold,
         zones,
         send_proxy,
+        http: _,
     } = pool;
     let Queue { limit, timeout } = queue;
     let PassiveHealth { failures, backoff, max_backoff, max_ejected } = passive_health;
@@ -172,7 +180,7 @@ fn discovery_settings(settings: &DiscoverySettings) -> Inline {
     table
 }
 
-/// A key as TOML writes it. Names have no character that would need an escape in quotes.
+/// A key as TOML writes it. Names, of headers too, have no character that would need an escape in quotes.
 fn key(name: &str) -> String {
     if tree::is_bare(name) { name.to_owned() } else { format!("\"{name}\"") }
 }

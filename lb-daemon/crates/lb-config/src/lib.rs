@@ -18,6 +18,7 @@ mod hex;
 mod include;
 mod interpolate;
 mod network;
+mod rate;
 mod raw;
 mod reference;
 mod schema;

@@ -17,7 +17,7 @@ is wrong, with file, line and column; `--print-effective` shows the configuratio
 
 - A **duration** is a text with units: `\"250ms\"`, `\"30s\"`, `\"1m 30s\"`. The units are `d`, `h`, `m`, `s`, `ms`, `us` and
   `ns`; the longest duration is `\"365d\"`. Where it says so, `\"off\"` stands for never.
-- A **size** is a text with its unit: `\"512B\"`, `\"4KiB\"`, `\"1MiB\"`.
+- A **size** is a text with its unit: `\"512B\"`, `\"4KiB\"`, `\"1MiB\"`, `\"2GiB\"`. A **rate** is a size per second: `\"1KiB/s\"`.
 - An **address** is an IP address. IPv6 addresses have brackets: `\"[2001:db8::1]:80\"`.
 - A **DNS name** is taken as it is, complete with or without a last dot: `\"app.example.com\"`.
 - A **path** that is relative is relative to the file that says it.
@@ -62,15 +62,15 @@ fn write_table(page: &mut String, path: &str, schema: &Value) {
 fn table_below<'s>(path: &str, key: &str, value: &'s Value) -> Option<(String, &'s Value)> {
     let path = path.trim_matches(['[', ']']);
     let path = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
-    if value.get("properties").is_some() {
-        return Some((format!("[{path}]"), value));
-    }
-    if let Some(named) = value.get("additionalProperties").filter(|named| named.is_object()) {
-        return Some((format!("[{path}.NAME]"), named));
-    }
     // Explained in the section that this names.
     if value.get("x-explained").is_some() {
         return None;
+    }
+    if value.get("properties").is_some() {
+        return Some((format!("[{path}]"), value));
+    }
+    if let Some(named) = value.get("additionalProperties").filter(|named| named.get("properties").is_some()) {
+        return Some((format!("[{path}.NAME]"), named));
     }
     if let Some(items) = value.get("items").filter(|items| items.get("properties").is_some()) {
         return Some((format!("[[{path}]]"), items));
@@ -107,7 +107,10 @@ fn kind(schema: &Value) -> String {
             (None, _) => "number".into(),
         },
         Some("object") if schema.get("properties").is_some() => "table".into(),
-        Some("object") => "tables by name".into(),
+        Some("object") => match schema.get("additionalProperties").and_then(|values| values.get("title")) {
+            Some(title) => format!("table: {} by name", title.as_str().unwrap_or_default()),
+            None => "tables by name".into(),
+        },
         _ => "text".into(),
     }
 }
@@ -152,6 +155,9 @@ mod tests {
             "`[admin.tcp.tls]`",
             "`[listeners.NAME]`",
             "`[[listeners.NAME.sni]]`",
+            "`[[listeners.NAME.routes]]`",
+            "`[listeners.NAME.routes.request_headers]`",
+            "`[listeners.NAME.access_log]`",
             "`[pools.NAME]`",
             "`[[pools.NAME.backends]]`",
             "`[pools.NAME.health_check]`",

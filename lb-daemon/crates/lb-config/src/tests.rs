@@ -7,6 +7,7 @@ mod errors;
 mod examples;
 mod health_checks;
 mod hostile;
+mod http;
 mod include;
 mod protocols;
 mod round_trip;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use lb_model::{Algorithm, DiscoveryQuery, IpFamilies, LogFormat, LogLevel, Zones};
+use lb_model::{AccessLogFormat, Algorithm, DiscoveryQuery, IpFamilies, LogFormat, LogLevel, Zones};
 
 use crate::duration::Period;
 
@@ -33,6 +33,16 @@ pub(crate) fn quoted(text: &str) -> String {
     }
     quoted.push('"');
     quoted
+}
+
+/// Words as a sentence lists them: `a, b and c`.
+pub(crate) fn enumeration<'w>(words: impl Iterator<Item = &'w str>) -> String {
+    let words: Vec<_> = words.collect();
+    match words.split_last() {
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+        None => String::new(),
+    }
 }
 
 /// A path in quotes. What is not UTF-8 in it is lost: paths come from configurations, which are.
@@ -73,6 +83,13 @@ pub(crate) fn ip_families(families: IpFamilies) -> &'static str {
         IpFamilies::Both => "both",
         IpFamilies::Ipv4 => "ipv4",
         IpFamilies::Ipv6 => "ipv6",
+    }
+}
+
+pub(crate) fn access_log_format(format: AccessLogFormat) -> &'static str {
+    match format {
+        AccessLogFormat::Json => "json",
+        AccessLogFormat::Combined => "combined",
     }
 }
 

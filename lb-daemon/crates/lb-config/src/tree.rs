@@ -10,7 +10,7 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue, Deserializer};
 
-/// Deepest nesting that is accepted. The format itself needs five levels.
+/// Deepest nesting that is accepted. The format itself needs seven levels.
 const MAX_DEPTH: usize = 32;
 
 /// Most mistakes that are reported for one file before deserialisation gives up: each costs a pass over the tree.

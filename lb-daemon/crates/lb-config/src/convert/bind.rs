@@ -42,7 +42,7 @@ enum Transport {
 impl From<Protocol> for Transport {
     fn from(protocol: Protocol) -> Self {
         match protocol {
-            Protocol::Tcp | Protocol::Tls => Self::Tcp,
+            Protocol::Tcp | Protocol::Tls | Protocol::Http => Self::Tcp,
             Protocol::Udp => Self::Udp,
         }
     }

@@ -3,19 +3,20 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use lb_model::{Listener, PoolId, Protocol};
+use lb_model::{Listener, Log, PoolId, Protocol};
 
-use super::{PoolNames, access, bind, duration, has_entries, name, required, sni, span};
-use crate::default;
+use super::{PoolNames, access, bind, duration, has_entries, http, name, required, sni, span};
 use crate::diagnostic::Problems;
 use crate::document::Document;
 use crate::duration::Period;
 use crate::raw::{Located, OffOr, RawListener};
+use crate::{default, text};
 
 pub(super) fn convert(
     key: &Located<String>,
     raw: &Located<RawListener>,
     pools: &PoolNames,
+    log: &Log,
     document: &Document<'_>,
     problems: &mut Problems,
 ) -> Option<Listener> {
@@ -32,10 +33,14 @@ pub(super) fn convert(
     let pool = pool(protocol, raw, table, pools, document, problems);
     let routes = raw.sni.as_ref().map_or(&[][..], |sni| &sni.value);
     let sni = sni::convert(routes, pools, document, problems);
+    let http = match protocol {
+        Some(Protocol::Http) | None => http::convert(raw, pools, log, document, problems).map(Some),
+        Some(Protocol::Tcp | Protocol::Tls | Protocol::Udp) => Some(None),
+    };
     let header_timeout = header_timeout(protocol, raw, table, document, problems);
     let (idle_timeout, keepalive) = match protocol {
         Some(Protocol::Udp) => (Some(flow_idle_timeout(raw.idle_timeout.as_ref(), document, problems)), None),
-        Some(Protocol::Tcp | Protocol::Tls) | None => (
+        Some(Protocol::Tcp | Protocol::Tls | Protocol::Http) | None => (
             duration::positive_or_off(raw.idle_timeout.as_ref(), default::IDLE_TIMEOUT, document, problems),
             duration::keepalive(raw.keepalive.as_ref(), default::CLIENT_KEEPALIVE, document, problems),
         ),
@@ -47,6 +52,7 @@ pub(super) fn convert(
         protocol: protocol?,
         pool: pool?,
         sni: sni?,
+        http: http?,
         accept_proxy: access::networks(raw.accept_proxy.as_ref().map(|networks| &networks.value)),
         header_timeout,
         replies: raw.replies.as_ref().map(|replies| replies.value.0),
@@ -60,26 +66,43 @@ pub(super) fn convert(
 
 /// Reports keys that belong to other protocols.
 fn check_keys(protocol: Protocol, raw: &RawListener, document: &Document<'_>, problems: &mut Problems) {
-    use Protocol::{Tcp, Tls, Udp};
+    use Protocol::{Http, Tcp, Tls, Udp};
 
     let mut only_for = |protocols: &[Protocol], key: &str, span: Option<&Range<usize>>| {
         if let Some(span) = span
             && !protocols.contains(&protocol)
         {
-            let protocols: Vec<_> = protocols.iter().map(|protocol| protocol.label()).collect();
             let message = format!(
                 "`{key}` is for listeners of protocol {}, this one is of protocol {}",
-                protocols.join(" and "),
+                text::enumeration(protocols.iter().map(|protocol| protocol.label())),
                 protocol.label()
             );
             problems.error(document.diagnostic(span.clone(), &message));
         }
     };
     only_for(&[Tls], "sni", span(raw.sni.as_ref()));
-    only_for(&[Tcp, Tls], "accept_proxy", span(raw.accept_proxy.as_ref()));
-    only_for(&[Tcp, Tls], "header_timeout", span(raw.header_timeout.as_ref()));
+    only_for(&[Tcp, Tls, Http], "accept_proxy", span(raw.accept_proxy.as_ref()));
+    only_for(&[Tcp, Tls, Http], "header_timeout", span(raw.header_timeout.as_ref()));
     only_for(&[Udp], "replies", span(raw.replies.as_ref()));
-    only_for(&[Tcp, Tls], "keepalive", span(raw.keepalive.as_ref()));
+    only_for(&[Tcp, Tls, Http], "keepalive", span(raw.keepalive.as_ref()));
+    for (key, span) in [
+        ("routes", span(raw.routes.as_ref())),
+        ("max_header_bytes", span(raw.max_header_bytes.as_ref())),
+        ("max_header_count", span(raw.max_header_count.as_ref())),
+        ("max_uri_bytes", span(raw.max_uri_bytes.as_ref())),
+        ("max_body_bytes", span(raw.max_body_bytes.as_ref())),
+        ("body_timeout", span(raw.body_timeout.as_ref())),
+        ("min_body_rate", span(raw.min_body_rate.as_ref())),
+        ("min_response_rate", span(raw.min_response_rate.as_ref())),
+        ("min_rate_grace", span(raw.min_rate_grace.as_ref())),
+        ("keepalive_timeout", span(raw.keepalive_timeout.as_ref())),
+        ("max_requests_per_connection", span(raw.max_requests_per_connection.as_ref())),
+        ("trusted_proxies", span(raw.trusted_proxies.as_ref())),
+        ("request_id_header", span(raw.request_id_header.as_ref())),
+        ("access_log", span(raw.access_log.as_ref())),
+    ] {
+        only_for(&[Http], key, span);
+    }
 }
 
 /// How long a client may take for what has to come first. Where nothing has to, what is written is of no effect.
@@ -90,7 +113,10 @@ fn header_timeout(
     document: &Document<'_>,
     problems: &mut Problems,
 ) -> Duration {
-    let default = default::HEADER_TIMEOUT;
+    let default = match protocol {
+        Some(Protocol::Http) => default::REQUEST_HEADER_TIMEOUT,
+        Some(Protocol::Tcp | Protocol::Tls | Protocol::Udp) | None => default::HEADER_TIMEOUT,
+    };
     let Some(written) = &raw.header_timeout else { return default };
     if protocol == Some(Protocol::Tcp)
         && !has_entries("accept_proxy", raw.accept_proxy.as_ref(), table, document)
@@ -114,16 +140,22 @@ fn pool(
     if let Some(pool) = &raw.pool {
         return pools.resolve(pool, document, problems).map(Some);
     }
-    let may_have_routes = match protocol {
-        Some(Protocol::Tls) | None => true,
-        Some(Protocol::Tcp | Protocol::Udp) => false,
+    let sni = ("sni", has_entries("sni", raw.sni.as_ref(), table, document));
+    let routes = ("routes", has_entries("routes", raw.routes.as_ref(), table, document));
+    let possible: &[_] = match protocol {
+        Some(Protocol::Tcp | Protocol::Udp) => &[],
+        Some(Protocol::Tls) => &[sni],
+        Some(Protocol::Http) => &[routes],
+        None => &[sni, routes],
     };
-    if may_have_routes && has_entries("sni", raw.sni.as_ref(), table, document) {
+    if possible.iter().any(|&(_, is_there)| is_there) {
         return Some(None);
     }
-    if protocol == Some(Protocol::Tls) && !document.has_key(table, "pool") {
-        let message = "nothing says who serves clients: set `pool`, or `sni`, or both";
-        problems.absence(document.diagnostic(table.clone(), message));
+    if let &[(key, _)] = possible
+        && !document.has_key(table, "pool")
+    {
+        let message = format!("nothing says who serves clients: set `pool`, or `{key}`, or both");
+        problems.absence(document.diagnostic(table.clone(), &message));
         return None;
     }
     required("pool", raw.pool.as_ref(), table, document, problems);

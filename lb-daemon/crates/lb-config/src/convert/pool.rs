@@ -5,7 +5,8 @@ use std::ops::Range;
 use lb_model::{Algorithm, PassiveHealth, Pool, Queue, Weight, Zones};
 
 use super::backends::{self, Backends};
-use super::{discovery, duration, health_check, name, required, send_proxy};
+use super::pool_names::ServesHttp;
+use super::{PoolNames, discovery, duration, health_check, http, name, required, send_proxy};
 use crate::diagnostic::Problems;
 use crate::document::Document;
 use crate::raw::{Located, RawDiscovery, RawPassiveHealth, RawPool, RawQueue};
@@ -14,6 +15,7 @@ use crate::{default, text};
 pub(super) fn convert(
     key: &Located<String>,
     raw: &Located<RawPool>,
+    pools: &PoolNames,
     document: &Document<'_>,
     problems: &mut Problems,
 ) -> Option<Pool> {
@@ -32,7 +34,13 @@ pub(super) fn convert(
         send_proxy,
         queue,
         passive_health,
+        first_byte_timeout: _,
+        idle_timeout: _,
+        total_timeout: _,
+        max_idle_connections: _,
+        idle_connection_timeout: _,
     } = raw;
+    let serves_http = pools.serves_http(&key.value);
 
     let name = name(key, document, problems);
     let pool_check = health_check::of_pool(health_check.as_ref(), table, document, problems);
@@ -54,12 +62,15 @@ pub(super) fn convert(
     let keepalive = duration::keepalive(keepalive.as_ref(), default::BACKEND_KEEPALIVE, document, problems);
     let send_proxy = send_proxy::convert(send_proxy.as_ref(), document, problems);
     let queue = self::queue(queue.as_ref(), document, problems);
+    let http = http::upstream(raw, serves_http, document, problems);
     let passive_health = self::passive_health(passive_health.as_ref(), document, problems);
 
     let Backends { backends, discover } = backends?;
     Some(Pool {
         name: name?,
-        balance: balance.as_ref().map_or(default::ALGORITHM, |balance| Algorithm::from(balance.value.0)),
+        balance: balance
+            .as_ref()
+            .map_or_else(|| default_algorithm(serves_http), |balance| Algorithm::from(balance.value.0)),
         backends,
         discover,
         discovery,
@@ -74,7 +85,16 @@ pub(super) fn convert(
             .map_or(default::PANIC_THRESHOLD, |threshold| threshold.value.0),
         zones: zones.as_ref().map_or(default::ZONES, |zones| Zones::from(zones.value.0)),
         send_proxy,
+        http,
     })
+}
+
+/// By use: where requests and connections share a pool, what suits requests suits connections, too.
+fn default_algorithm(serves_http: ServesHttp) -> Algorithm {
+    match serves_http {
+        ServesHttp::Yes => default::HTTP_ALGORITHM,
+        ServesHttp::No => default::ALGORITHM,
+    }
 }
 
 fn warn_of_no_weight(

@@ -1,4 +1,4 @@
-//! Which pools there are, and references to them.
+//! Which pools there are, and who refers to them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,12 +6,21 @@ use lb_model::{PoolId, PoolName};
 
 use crate::diagnostic::Problems;
 use crate::document::Document;
-use crate::raw::{Located, RawListener, Text};
+use crate::raw::{Located, RawListener, RawProtocol, Text};
 use crate::suggest::did_you_mean;
 
 /// The pools of all files by name, those included that have mistakes in them.
 pub(super) struct PoolNames {
     ids: BTreeMap<String, PoolId>,
+    /// Those that HTTP listeners name.
+    of_http: BTreeSet<String>,
+}
+
+/// Whether HTTP listeners use a pool.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum ServesHttp {
+    Yes,
+    No,
 }
 
 impl PoolNames {
@@ -20,7 +29,23 @@ impl PoolNames {
             documents.iter().flat_map(|document| document.keys_of("pools")).map(|(name, _)| name).collect();
         // The model has its pools sorted by name, as this set is.
         let ids = names.into_iter().map(str::to_owned).zip((0..).map(PoolId)).collect();
-        Self { ids }
+        let listeners = documents.iter().flat_map(|document| document.raw.listeners());
+        // One whose protocol cannot be read may be one.
+        let is_http = |listener: &RawListener| {
+            listener.protocol.as_ref().is_none_or(|protocol| protocol.value.0 == RawProtocol::Http)
+        };
+        let of_http = listeners
+            .map(|(_, listener)| &listener.value)
+            .filter(|listener| is_http(listener))
+            .flat_map(references)
+            .map(|pool| pool.value.0.to_string())
+            .collect();
+        Self { ids, of_http }
+    }
+
+    /// Whether HTTP listeners use the pool of this name.
+    pub(super) fn serves_http(&self, name: &str) -> ServesHttp {
+        if self.of_http.contains(name) { ServesHttp::Yes } else { ServesHttp::No }
     }
 
     /// The pool that a listener names.
@@ -57,7 +82,10 @@ impl PoolNames {
 }
 
 /// The pools that a listener names: its own, and those of its routes.
-fn references(listener: &RawListener) -> impl Iterator<Item = &Located<Text<PoolName>>> {
-    let routes = listener.sni.iter().flat_map(|sni| &sni.value);
-    listener.pool.iter().chain(routes.filter_map(|route| route.value.pool.as_ref()))
+pub(super) fn references(listener: &RawListener) -> impl Iterator<Item = &Located<Text<PoolName>>> {
+    let by_name =
+        listener.sni.iter().flat_map(|sni| &sni.value).filter_map(|route| route.value.pool.as_ref());
+    let routes = listener.routes.iter().flat_map(|routes| &routes.value);
+    let by_request = routes.filter_map(|route| route.value.pool.as_ref());
+    listener.pool.iter().chain(by_name).chain(by_request)
 }

@@ -130,18 +130,19 @@ fn body(
         let message = "must not be empty; leave `body` out where anything will do";
         problems.error(document.diagnostic(span.clone(), message));
     }
-    let max = Size(HttpProbe::MAX_BODY);
+    let max = Size::of(HttpProbe::MAX_BODY);
     let within_size = within.map_or(max, |Located { value: Text(size), .. }| *size);
     let within_span = within.map_or(span, |within| &within.span);
     if within_size.0 > max.0 {
         let message = format!("no more than {max} of a body are looked at");
         problems.error(document.diagnostic(within_span.clone(), &message));
-    } else if within_size.0 < contains.len() {
-        let length = Size(contains.len());
+    } else if within_size.0 < Size::of(contains.len()).0 {
+        let length = Size::of(contains.len());
         let message = format!("a text of {length} is never within {within_size}");
         problems.error(document.diagnostic(within_span.clone(), &message));
     }
-    Some(BodyMatch { contains: contains.as_str().into(), within: within_size.0 })
+    let within = usize::try_from(within_size.0).unwrap_or(HttpProbe::MAX_BODY);
+    Some(BodyMatch { contains: contains.as_str().into(), within })
 }
 
 fn tls(

@@ -1,16 +1,16 @@
-//! `send_proxy` of a pool to [`SendProxy`], and that no listener for datagrams uses such a pool.
+//! `send_proxy` of a pool to [`SendProxy`], and that only listeners use such a pool whose connections are one client's.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 
-use lb_model::{Include, Protocol, ProxyTlvs, SendProxy};
+use lb_model::{Include, ProxyTlvs, SendProxy};
 
-use super::required;
+use super::{pool_names, required};
 use crate::diagnostic::Problems;
 use crate::document::Document;
 use crate::raw::{
-    Located, RawPool, RawProxyHeader, RawProxyTlv, RawProxyVersion, RawSendProxy, ShortOr, Word,
+    Located, RawPool, RawProtocol, RawProxyHeader, RawProxyTlv, RawProxyVersion, RawSendProxy, ShortOr, Word,
 };
 
 pub(super) fn convert(
@@ -52,24 +52,36 @@ fn tlvs<'r>(raw: impl Iterator<Item = &'r Located<Word<RawProxyTlv>>>) -> ProxyT
     tlvs
 }
 
-/// Reports listeners for datagrams whose pool sends headers: a header is for a connection.
+/// Reports listeners whose pools send headers where no connection to a backend is one client's.
 pub(super) fn check_listeners(documents: &[Document<'_>], problems: &mut Problems) {
     let senders = senders(documents);
     for document in documents {
         for (_, Located { value: listener, .. }) in document.raw.listeners() {
-            let is_udp =
-                listener.protocol.as_ref().is_some_and(|raw| Protocol::from(raw.value.0) == Protocol::Udp);
-            if let Some(pool) = listener.pool.as_ref().filter(|_| is_udp)
-                && let Some(place) = senders.get(pool.value.0.as_str())
-            {
-                let message = format!(
-                    "there is no PROXY header for datagrams, but the pool \"{}\" has `send_proxy`, at {place}; \
-                     give this listener another pool",
-                    pool.value.0
-                );
-                problems.error(document.diagnostic(pool.span.clone(), &message));
+            let Some(why) = listener.protocol.as_ref().and_then(|protocol| why_no_header(protocol.value.0))
+            else {
+                continue;
+            };
+            for pool in pool_names::references(listener) {
+                if let Some(place) = senders.get(pool.value.0.as_str()) {
+                    let message = format!(
+                        "{why}, but the pool \"{}\" has `send_proxy`, at {place}; give this listener another pool",
+                        pool.value.0
+                    );
+                    problems.error(document.diagnostic(pool.span.clone(), &message));
+                }
             }
         }
+    }
+}
+
+/// Why listeners of a protocol cannot send a header for each client, if so.
+fn why_no_header(protocol: RawProtocol) -> Option<&'static str> {
+    match protocol {
+        RawProtocol::Tcp | RawProtocol::Tls => None,
+        RawProtocol::Udp => Some("there is no PROXY header for datagrams"),
+        RawProtocol::Http => Some(
+            "connections to HTTP backends are shared by clients, whom `X-Forwarded-For` names and no PROXY header could",
+        ),
     }
 }
 

@@ -52,7 +52,7 @@ fn http(table: &mut Inline, probe: &HttpProbe) {
     if let Some(BodyMatch { contains, within }) = body {
         let mut body = Inline::default();
         body.set("contains", text::quoted(contains));
-        body.set("within", format_args!("\"{}\"", Size(*within)));
+        body.set("within", format_args!("\"{}\"", Size::of(*within)));
         table.set("body", body);
     }
     if let Some(TlsProbe { server_name, verify }) = tls {

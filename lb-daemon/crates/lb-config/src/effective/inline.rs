@@ -17,6 +17,9 @@ impl Inline {
 
 impl fmt::Display for Inline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.entries.is_empty() {
+            return f.write_str("{}");
+        }
         write!(f, "{{ {} }}", self.entries.join(", "))
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 use lb_model::{Config, Listener, Protocol, SniRoute, SniRoutes};
 
 use super::inline::Inline;
-use super::{key, list};
+use super::{http, key, list};
 use crate::text;
 
 /// Writes `listener`, with those keys that its protocol has.
@@ -16,6 +16,7 @@ pub(super) fn write(out: &mut String, listener: &Listener, config: &Config) -> f
         protocol,
         pool,
         sni,
+        http,
         accept_proxy,
         header_timeout,
         replies,
@@ -37,10 +38,13 @@ pub(super) fn write(out: &mut String, listener: &Listener, config: &Config) -> f
     if *protocol == Protocol::Tls {
         write_routes(out, sni, config)?;
     }
+    if let Some(http) = http {
+        http::write(out, http, config)?;
+    }
     if has_connections {
         writeln!(out, "accept_proxy = {}", list(accept_proxy))?;
     }
-    if *protocol == Protocol::Tls || !accept_proxy.is_empty() {
+    if matches!(protocol, Protocol::Tls | Protocol::Http) || !accept_proxy.is_empty() {
         writeln!(out, "header_timeout = \"{}\"", text::duration(*header_timeout))?;
     }
     match replies {

@@ -34,8 +34,8 @@ pub(crate) struct RawBackend {
     /// Its share of new connections in proportion to the other weights. With 0 it gets none and keeps those that it has.
     #[schemars(extend("default" = Weight::DEFAULT.0))]
     pub(crate) weight: Option<Located<Whole<u16, { u16::MAX as u64 }>>>,
-    /// Most connections to it at once, over all workers. Where all backends of a pool are at their limit, connections
-    /// wait in the pool's queue.
+    /// Most connections to it at once, over all workers; for `http` most requests. Where all backends of a pool are at their
+    /// limit, connections or requests wait in the pool's queue.
     #[schemars(extend("x-unset" = "no limit"))]
     pub(crate) max_connections: Option<Located<Whole<NonZeroU32, { u32::MAX as u64 }>>>,
     /// The backends of the lowest tier get the connections until they are short of capacity, then the next tier's too. Give

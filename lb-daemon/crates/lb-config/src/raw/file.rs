@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::value::UnderName;
 use super::{Located, Named, RawAdmin, RawGlobal, RawListener, RawLog, RawPool, Whole};
 
 /// The top of a configuration file.
@@ -33,6 +34,14 @@ pub(crate) struct RawFile {
     /// Groups of backends that serve the same thing, by name.
     #[schemars(extend("x-unset" = "at least one in all files"))]
     pub(crate) pools: Option<Named<RawPool>>,
+}
+
+impl UnderName for RawListener {
+    const EXPECTED: &'static str = "a table for each name";
+}
+
+impl UnderName for RawPool {
+    const EXPECTED: &'static str = "a table for each name";
 }
 
 impl RawFile {

@@ -151,7 +151,7 @@ pub(crate) struct RawBody {
     #[schemars(required)]
     pub(crate) contains: Option<Located<String>>,
     /// In how much of the body, from its start, the text has to be; at most `"64KiB"`.
-    #[schemars(extend("default" = Size(HttpProbe::MAX_BODY).to_string()))]
+    #[schemars(extend("default" = Size::of(HttpProbe::MAX_BODY).to_string()))]
     pub(crate) within: Option<Located<Text<Size>>>,
 }
 

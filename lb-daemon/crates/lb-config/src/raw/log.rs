@@ -20,7 +20,8 @@ pub(crate) struct RawLog {
     #[schemars(extend("default" = text::log_format(default::LOG.format)))]
     pub(crate) format: Option<Located<Word<RawLogFormat>>>,
     /// Whether each connection leaves a record when it ends: client, listener, backend, bytes, durations and the reason
-    /// why it ended. Switch it off where connections are many and short and nobody reads it.
+    /// why it ended. Switch it off where connections are many and short and nobody reads it. Requests of `http` leave theirs
+    /// where their listener's `access_log` says; this is the default of that.
     #[schemars(extend("default" = default::LOG.access))]
     pub(crate) access: Option<Located<bool>>,
 }

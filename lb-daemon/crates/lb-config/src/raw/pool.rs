@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU8;
 
-use lb_model::{Algorithm, Percent, Zones};
+use lb_model::{Algorithm, HttpUpstream, Percent, Zones};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -21,13 +21,13 @@ use crate::{default, text};
     extend("x-example" = "[pools.web]\nbalance = \"least_connections\"\nbackends = [\"10.0.0.1:80\", { address = \"10.0.0.2:80\", weight = 3 }]\nconnect_timeout = \"2s\"\n")
 )]
 pub(crate) struct RawPool {
-    /// How a backend is chosen for a connection, always in proportion to the weights. `hash`: by client and listener
+    /// How a backend is chosen for a connection, or for each request of `http`, always in proportion to the weights. `hash`: by client and listener
     /// address and port, so that several instances choose alike and a changed pool moves few flows. `round_robin`: in
     /// turn. `ip_hash`: by the client's address alone, so that a client stays with its backend. `least_connections`: where
     /// there are fewest, for connections that last long. `least_response_time`: of two chosen by chance, the one that
     /// connects and answers sooner, for backends of uneven speed. `random`: of two chosen by chance, the one with fewer
     /// connections.
-    #[schemars(extend("default" = text::algorithm(default::ALGORITHM)))]
+    #[schemars(extend("x-unset" = format!("`{:?}`; `{:?}` if a listener with `protocol = \"http\"` uses it", text::algorithm(default::ALGORITHM), text::algorithm(default::HTTP_ALGORITHM))))]
     pub(crate) balance: Option<Located<Word<RawAlgorithm>>>,
     /// The backends: each an address or a DNS name, or a table with more settings. 1 to 4096.
     #[schemars(required, length(min = 1, max = 4096))]
@@ -61,7 +61,8 @@ pub(crate) struct RawPool {
     #[schemars(extend("default" = text::duration_or_off(default::BACKEND_KEEPALIVE)))]
     pub(crate) keepalive: Option<Located<OffOr<Period>>>,
     /// The PROXY protocol header that backends get first on each connection, so that they know the client's address: they
-    /// have to expect it. Not for pools of listeners with `protocol = "udp"`.
+    /// have to expect it. Not for pools of listeners with `protocol = "udp"`, nor with `"http"`, whose connections to backends
+    /// are shared by clients: there `X-Forwarded-For` has the client.
     #[schemars(extend("default" = "off"))]
     pub(crate) send_proxy: Option<Located<ShortOr<RawSendProxy>>>,
     /// Where connections wait while every backend is at its `max_connections`. Listeners with `protocol = "udp"` have no
@@ -69,6 +70,25 @@ pub(crate) struct RawPool {
     pub(crate) queue: Option<RawQueue>,
     /// When a backend that does not accept connections is left alone, and for how long.
     pub(crate) passive_health: Option<RawPassiveHealth>,
+    /// `http`: how long a backend may take for the first byte of its response, from the end of the request on. Then the
+    /// client gets a 504.
+    #[schemars(extend("default" = text::duration_or_off(HttpUpstream::DEFAULT.first_byte_timeout)))]
+    pub(crate) first_byte_timeout: Option<Located<OffOr<Period>>>,
+    /// `http`: how long a backend may take nothing in the midst of a request, or send nothing in the midst of a response.
+    /// Raise it for streams that are silent for long, such as server-sent events.
+    #[schemars(extend("default" = text::duration_or_off(HttpUpstream::DEFAULT.idle_timeout)))]
+    pub(crate) idle_timeout: Option<Located<OffOr<Period>>>,
+    /// `http`: how long a request may take altogether, from the choice of a backend to the last byte of the response.
+    #[schemars(extend("default" = text::duration_or_off(HttpUpstream::DEFAULT.total_timeout)))]
+    pub(crate) total_timeout: Option<Located<OffOr<Period>>>,
+    /// `http`: most connections to each backend, over all workers, that are kept open for further requests. With 0 each is
+    /// closed after its response.
+    #[schemars(extend("default" = HttpUpstream::DEFAULT.max_idle_connections))]
+    pub(crate) max_idle_connections: Option<Located<Whole<u32, { u32::MAX as u64 }>>>,
+    /// `http`: how long such a connection is kept without a request. Shorter than the backends keep theirs, so that none is
+    /// closed there while a request is on its way.
+    #[schemars(extend("default" = text::duration(HttpUpstream::DEFAULT.idle_connection_timeout)))]
+    pub(crate) idle_connection_timeout: Option<Located<Text<Period>>>,
 }
 
 /// How a backend is chosen.

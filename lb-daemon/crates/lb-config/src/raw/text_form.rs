@@ -6,8 +6,9 @@ use std::marker::PhantomData;
 use std::str::FromStr;
 
 use lb_model::{
-    AlpnProtocol, BackendName, Bind, DnsName, HttpHost, HttpMethod, HttpPath, Jitter, Percent, PoolName,
-    RecordType, ServerNamePattern, StatusRanges, TlsServerName, ZoneName,
+    AlpnProtocol, BackendName, Bind, DnsName, HeaderName, HeaderValue, HttpHost, HttpMethod, HttpPath,
+    Jitter, PathPrefix, Percent, PoolName, RecordType, RouteHost, ServerNamePattern, StatusRanges,
+    TlsServerName, ZoneName,
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
@@ -18,6 +19,7 @@ use crate::endpoint::{Endpoint, NameServer};
 use crate::file_path::FilePath;
 use crate::hex::Hex;
 use crate::network::Network;
+use crate::rate::Rate;
 use crate::size::Size;
 use crate::target::Target;
 
@@ -46,6 +48,8 @@ text_forms! {
     DnsName, "DNS name", "a DNS name in quotes, for example \"example.com\"";
     Endpoint, "address:port", "an address and a port in quotes, for example \"127.0.0.1:9901\"";
     FilePath, "path", "a path in quotes";
+    HeaderName, "name of a header", "the name of a header in quotes, for example \"X-Request-Id\"";
+    HeaderValue, "text", "the value of a header in quotes";
     Hex, "hexadecimal bytes", "bytes in hexadecimal in quotes, for example \"00 ff\"";
     HttpHost, "host[:port]", "a host in quotes, for example \"example.com\"";
     HttpMethod, "HTTP method", "an HTTP method in quotes, for example \"GET\"";
@@ -53,10 +57,13 @@ text_forms! {
     Jitter, "percentage", "a share in quotes, for example \"10%\"";
     NameServer, "address[:port]", "the address of a DNS server in quotes, for example \"10.0.0.53\" or \"[::1]:53\"";
     Network, "network", "a network or an address in quotes, for example \"10.0.0.0/8\"";
+    PathPrefix, "HTTP path", "a path in quotes, for example \"/api\"";
     Percent, "percentage", "a percentage in quotes, for example \"50%\"";
     Period, "duration", "a duration in quotes with its unit, for example \"30s\" or \"250ms\"";
     PoolName, "name of a pool", "the name of a pool in quotes";
+    Rate, "rate", "a rate in quotes, for example \"1KiB/s\"";
     RecordType, "DNS record type", "a DNS record type in quotes, for example \"A\"";
+    RouteHost, "host", "a host in quotes, for example \"www.example.com\"";
     ServerNamePattern, "server name",
         "a server name in quotes, for example \"www.example.com\" or \"*.example.com\"";
     Size, "size", "a size in quotes with its unit, for example \"4KiB\"";

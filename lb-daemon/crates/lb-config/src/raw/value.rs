@@ -265,19 +265,25 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Word<T> {
 
 transparent_schema!(Word);
 
-/// Tables by name, such as all of `[pools.*]`, with the places of the names.
+/// What can be in a table under names that its author chooses.
+pub(crate) trait UnderName {
+    /// What is said to somebody who wrote something else than a table of such.
+    const EXPECTED: &'static str;
+}
+
+/// Values by name, such as all of `[pools.*]`, with the places of the names.
 #[derive(Debug)]
 pub(crate) struct Named<T>(pub(crate) Vec<(Located<String>, Located<T>)>);
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Named<T> {
+impl<'de, T: UnderName + Deserialize<'de>> Deserialize<'de> for Named<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct NamedVisitor<T>(PhantomData<T>);
 
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for NamedVisitor<T> {
+        impl<'de, T: UnderName + Deserialize<'de>> Visitor<'de> for NamedVisitor<T> {
             type Value = Named<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a table for each name")
+                f.write_str(T::EXPECTED)
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {

@@ -29,7 +29,7 @@ sluice.toml:6:12: listeners.web.protocol: "tpc" is not possible here; did you me
   |
 6 | protocol = "tpc"
   |            ^^^^^
-  = expected one of tcp, tls, udp
+  = expected one of tcp, tls, udp, http
 
 sluice.toml:7:8: listeners.web.pool: there is no pool "wbe"; did you mean "web"?
   |
@@ -40,7 +40,7 @@ sluice.toml:9:1: pools.web.balence: unknown key; did you mean "balance"?
   |
 9 | balence = "hash"
   | ^^^^^^^
-  = expected one of balance, backends, health_check, discovery, slow_start, panic_threshold, zones, connect_timeout, connect_tries, keepalive, send_proxy, queue, passive_health
+  = expected one of balance, backends, health_check, discovery, slow_start, panic_threshold, zones, connect_timeout, connect_tries, keepalive, send_proxy, queue, passive_health, first_byte_timeout, idle_timeout, total_timeout, max_idle_connections, idle_connection_timeout
 
 sluice.toml:10:64: pools.web.backends[1].weight: expected a whole number from 0 to 65535, found the number 70000
    |

@@ -122,7 +122,7 @@ fn a_body_may_be_its_text_alone() {
     assert_eq!(
         mistakes("{ contains = \"ok\", within = \"4K\" }"),
         [
-            "8:68: pools.web.health_check.body.within: \"K\" is not a unit of size; the units are B, KiB and MiB"
+            "8:68: pools.web.health_check.body.within: \"K\" is not a unit of size; the units are B, KiB, MiB and GiB"
         ]
     );
 }

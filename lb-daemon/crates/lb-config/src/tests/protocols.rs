@@ -51,9 +51,9 @@ fn keys_of_other_protocols_are_told_so() {
     assert_eq!(
         error_lines(&listener("udp", lines)),
         [
-            "6:16: listeners.web.accept_proxy: `accept_proxy` is for listeners of protocol tcp and tls, this one is of protocol udp",
-            "7:18: listeners.web.header_timeout: `header_timeout` is for listeners of protocol tcp and tls, this one is of protocol udp",
-            "8:13: listeners.web.keepalive: `keepalive` is for listeners of protocol tcp and tls, this one is of protocol udp",
+            "6:16: listeners.web.accept_proxy: `accept_proxy` is for listeners of protocol tcp, tls and http, this one is of protocol udp",
+            "7:18: listeners.web.header_timeout: `header_timeout` is for listeners of protocol tcp, tls and http, this one is of protocol udp",
+            "8:13: listeners.web.keepalive: `keepalive` is for listeners of protocol tcp, tls and http, this one is of protocol udp",
             "9:7: listeners.web.sni: `sni` is for listeners of protocol tls, this one is of protocol udp",
         ]
     );

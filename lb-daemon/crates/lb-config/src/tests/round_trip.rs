@@ -1,6 +1,7 @@
 //! `effective` loses nothing: for every configuration that can be, reading its text gives it back.
 
 mod health_check;
+mod http;
 mod listener;
 
 use std::collections::BTreeMap;
@@ -13,9 +14,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 use lb_model::{
     Admin, AdminSocket, AdminTcp, AdminTls, Algorithm, Backend, BackendAddress, Config, Discovery,
-    DiscoveryQuery, DiscoverySettings, Global, HealthCheck, Include, IpFamilies, Listener, Log, LogFormat,
-    LogLevel, MaxConnections, PassiveHealth, Percent, Pool, Probe, Protocol, ProxyTlvs, Queue, SendProxy,
-    Watch, Weight, Workers, ZoneName, Zones,
+    DiscoveryQuery, DiscoverySettings, Global, HealthCheck, HttpUpstream, Include, IpFamilies, Listener, Log,
+    LogFormat, LogLevel, MaxConnections, PassiveHealth, Percent, Pool, Probe, Protocol, ProxyTlvs, Queue,
+    SendProxy, Watch, Weight, Workers, ZoneName, Zones,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -23,6 +24,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use self::health_check::health_check;
+use self::http::upstream;
 use self::listener::{listener, placed};
 use super::{MINIMAL, parse};
 
@@ -271,10 +273,12 @@ fn pool() -> impl Strategy<Value = Pool> {
     let queue = (any::<u32>(), positive()).prop_map(|(limit, timeout)| Queue { limit, timeout });
     let zones = select(vec![Zones::Ignore, Zones::PreferLocal]);
     let health = (passive_health(), option::of(positive()), percent(), zones, option::of(send_proxy()));
+    let queue = (queue, upstream());
     (algorithm(), members(), discovery_settings(), positive(), tries, keepalive(), queue, health).prop_map(
         |(balance, members, discovery, connect_timeout, connect_tries, keepalive, queue, health)| {
             let (backends, discover) = members;
             let (passive_health, slow_start, panic_threshold, zones, send_proxy) = health;
+            let (queue, http) = queue;
             Pool {
                 name: named("placeholder"),
                 balance,
@@ -290,6 +294,7 @@ fn pool() -> impl Strategy<Value = Pool> {
                 panic_threshold,
                 zones,
                 send_proxy,
+                http,
             }
         },
     )
@@ -316,10 +321,15 @@ fn assemble(
         .collect();
     // Only who is somewhere can prefer what is near.
     let zones = |pool: &Pool| if global.zone.is_some() { pool.zones } else { Zones::Ignore };
-    // There is no header for datagrams.
-    let serves_udp = |index: usize| {
-        let mut udp = listeners.iter().filter(|listener| listener.protocol == Protocol::Udp);
-        udp.any(|listener| listener.pool.is_some_and(|pool| pool.index() == index))
+    let serves = |protocol: Protocol, index: usize| {
+        let mut listeners = listeners.iter().filter(|listener| listener.protocol == protocol);
+        listeners.any(|listener| listener.pools().iter().any(|pool| pool.index() == index))
+    };
+    // There is no header for datagrams, and none for requests.
+    let sends_header = |index: usize| !serves(Protocol::Udp, index) && !serves(Protocol::Http, index);
+    // Where there are no requests, what is to become of them has no meaning.
+    let http = |index: usize, pool: &Pool| {
+        if serves(Protocol::Http, index) { pool.http.clone() } else { HttpUpstream::DEFAULT }
     };
     let pools = pools
         .into_iter()
@@ -327,7 +337,8 @@ fn assemble(
         .map(|(index, (name, pool))| Pool {
             name: named(&name),
             zones: zones(&pool),
-            send_proxy: pool.send_proxy.filter(|_| !serves_udp(index)),
+            send_proxy: pool.send_proxy.filter(|_| sends_header(index)),
+            http: http(index, &pool),
             ..pool
         })
         .collect();

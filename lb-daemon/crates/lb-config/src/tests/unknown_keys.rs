@@ -22,6 +22,16 @@ protocol = "tls"
 [[listeners.secure.sni]]
 names = ["example.com"]
 pool = "web"
+[listeners.site]
+bind = ["127.0.0.1:8081"]
+protocol = "http"
+access_log = {}
+[[listeners.site.routes]]
+pool = "site"
+request_headers = { set = {}, add = {} }
+response_headers = {}
+[pools.site]
+backends = ["127.0.0.1:9002"]
 [pools.web]
 backends = [
     { address = "127.0.0.1:9001", health_check = { type = "udp", expect = { contains = "x" } } },
@@ -72,9 +82,10 @@ fn spoiled(value: &Value) -> Vec<Value> {
 fn a_bogus_key_in_any_table_is_an_error() {
     parse(EVERYTHING).unwrap_or_else(|errors| panic!("{errors}"));
     let copies = spoiled(&EVERYTHING.parse::<Table>().unwrap().into());
-    // Root, global, log; admin, tcp, tls; listeners and its two, of one a route; pools and its one; two backends, of one the
-    // check with what it expects; the pool's check and its body; discovery, send_proxy, queue, passive_health.
-    assert_eq!(copies.len(), 22);
+    // Root, global, log; admin, tcp, tls; listeners and its three, of one a route, of another the access log and a route with
+    // changes of headers; pools and its two; two backends, of one the check with what it expects; the pool's check and its
+    // body; discovery, send_proxy, queue, passive_health.
+    assert_eq!(copies.len(), 30);
     for copy in copies {
         let text = toml::to_string(&copy).unwrap();
         let errors = parse(&text).expect_err(&text);

@@ -5,8 +5,8 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use lb_model::{
-    AccessList, AlpnProtocol, Bind, BindHost, Listener, PoolId, Protocol, ServerNamePattern, SniRoute,
-    SniRoutes,
+    AccessList, AlpnProtocol, Bind, BindHost, Http, Listener, PoolId, Protocol, Route, RouteTable,
+    ServerNamePattern, SniRoute, SniRoutes,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -16,7 +16,7 @@ use super::{count, ip, keepalive, named, network, positive};
 
 /// A listener but for its name, and with ports that no other has once it is [`placed`]. Its pools are any numbers.
 pub(super) fn listener() -> impl Strategy<Value = Listener> {
-    prop_oneof![tcp(), tls(), udp()]
+    prop_oneof![tcp(), tls(), udp(), http()]
 }
 
 fn tcp() -> impl Strategy<Value = Listener> {
@@ -66,6 +66,30 @@ fn udp() -> impl Strategy<Value = Listener> {
     })
 }
 
+fn http() -> impl Strategy<Value = Listener> {
+    let served = (super::http::http(), pool(), any::<bool>());
+    (common(), served, vec(network(), 0..3), positive(), connection_timeouts()).prop_map(
+        |(
+            common,
+            ((http, routes), pool, with_pool),
+            accept_proxy,
+            header_timeout,
+            (idle_timeout, keepalive),
+        )| {
+            Listener {
+                protocol: Protocol::Http,
+                pool: (with_pool || routes.is_empty()).then_some(pool),
+                http: Some(Http { routes: RouteTable::new(routes), ..http }),
+                accept_proxy,
+                header_timeout,
+                idle_timeout,
+                keepalive,
+                ..common
+            }
+        },
+    )
+}
+
 /// What every protocol has.
 fn common() -> impl Strategy<Value = Listener> {
     let host = prop_oneof![Just(BindHost::Any), ip().prop_map(BindHost::Ip)];
@@ -81,6 +105,7 @@ fn common() -> impl Strategy<Value = Listener> {
             protocol: Protocol::Tcp,
             pool: None,
             sni: SniRoutes::default(),
+            http: None,
             accept_proxy: vec![],
             header_timeout: crate::default::HEADER_TIMEOUT,
             replies: None,
@@ -133,6 +158,11 @@ pub(super) fn placed(index: usize, name: &str, listener: Listener, pools: usize)
         ..bind
     };
     let pool = |PoolId(any): PoolId| PoolId(any % u32::try_from(pools).unwrap());
+    let routes = |http: &Http| {
+        RouteTable::new(
+            http.routes.iter().map(|route| Route { pool: pool(route.pool), ..route.clone() }).collect(),
+        )
+    };
     Listener {
         name: named(name),
         bind: listener.bind.into_iter().map(moved).collect(),
@@ -140,6 +170,7 @@ pub(super) fn placed(index: usize, name: &str, listener: Listener, pools: usize)
         sni: SniRoutes::new(
             listener.sni.iter().map(|route| SniRoute { pool: pool(route.pool), ..route.clone() }).collect(),
         ),
+        http: listener.http.map(|http| Http { routes: routes(&http), ..http }),
         ..listener
     }
 }
