@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lb_dial::Trail;
 use lb_model::{ListenerName, PoolName, ServerName, Termination};
 use lb_net::sniff::client_hello::ClientHello;
 use lb_net::{ClientPlace, Counts, Permit, RelayObserver, Worker, clock};
@@ -22,13 +23,8 @@ pub(crate) struct Record {
     pub(crate) client: SocketAddr,
     pub(crate) local: SocketAddr,
     pub(crate) counts: Counts,
-    pub(crate) backend: Option<Arc<Backend>>,
-    /// Backends that were tried.
-    pub(crate) tries: u8,
-    /// Spent waiting in the pool's queue.
-    pub(crate) queued: Duration,
-    /// Spent connecting, vain tries included.
-    pub(crate) connecting: Duration,
+    /// The way to its backend.
+    pub(crate) trail: Trail,
     /// Of those connections that have any: most have not, and pay nothing for them.
     pub(crate) details: Option<Box<Details>>,
     /// `None` until the connection ends in a way that the code foresees.
@@ -74,10 +70,7 @@ impl Record {
             client,
             local,
             counts: Counts::default(),
-            backend: None,
-            tries: 0,
-            queued: Duration::ZERO,
-            connecting: Duration::ZERO,
+            trail: Trail::default(),
             details: None,
             termination: None,
             accepted: clock::now(),
@@ -124,13 +117,13 @@ impl Record {
 
     /// What is counted of the backend on this worker.
     pub(crate) fn backend_sheet(&self) -> Option<&BackendSheet> {
-        Some(self.backend.as_ref()?.state.metrics.of(self.worker.index))
+        Some(self.trail.backend.as_ref()?.state.metrics.of(self.worker.index))
     }
 }
 
 impl RelayObserver for Record {
     fn answered(&self, after: Duration) {
-        if let (Some(backend), Some(sheet)) = (&self.backend, self.backend_sheet()) {
+        if let (Some(backend), Some(sheet)) = (&self.trail.backend, self.backend_sheet()) {
             sheet.first_byte.observe(after);
             backend.observe_answer(after, clock::now);
         }
@@ -157,8 +150,8 @@ impl Drop for Record {
         let sheet = self.common.metrics.of(self.worker.index);
         sheet.ended(reason).add(1);
         sheet.duration.observe(duration);
-        if self.queued > Duration::ZERO {
-            sheet.queued.observe(self.queued);
+        if self.trail.queued > Duration::ZERO {
+            sheet.queued.observe(self.trail.queued);
         }
         let details = self.details.as_deref();
         tracing::info!(
@@ -170,13 +163,13 @@ impl Drop for Record {
             server_name = details.and_then(|details| details.server_name()),
             unique_id = details.and_then(|details| details.unique_id_text()),
             pool = self.common.pool.as_ref().map(PoolName::as_str),
-            backend = self.backend.as_ref().map(|backend| backend.name.as_str()),
+            backend = self.trail.backend.as_ref().map(|backend| backend.name.as_str()),
             bytes_in = self.counts.to_backend.get(),
             bytes_out = self.counts.to_client.get(),
             duration_us = micros(duration),
-            connect_us = micros(self.connecting),
-            queue_us = micros(self.queued),
-            tries = self.tries,
+            connect_us = micros(self.trail.connecting),
+            queue_us = micros(self.trail.queued),
+            tries = self.trail.tries,
             reason = reason.label(),
             error = details.and_then(|details| details.error.as_deref()),
             "connection"

@@ -13,14 +13,15 @@ use std::task::Poll;
 use std::time::Duration;
 
 use lb_balance::{Protocol, Turn};
-use lb_model::{NoRoute, Pool, Termination};
+use lb_dial::{Dial, Dialled, TooLate, before};
+use lb_model::{NoRoute, Termination};
 use lb_net::sniff::alert::Alert;
 use lb_net::sniff::client_hello::ClientHello;
 use lb_net::{
-    Accepted, ClientPlace, ConnectError, MakeService, RelayEnd, ResetIfCut, Service, Side, Timer, Worker,
-    clock, close_with, connect, relay, reset,
+    Accepted, ClientPlace, MakeService, RelayEnd, ResetIfCut, Service, Side, Timer, Worker, close_with,
+    relay, reset,
 };
-use lb_runtime::{Lease, NoLease, NoPlace, PoolView, Tried};
+use lb_runtime::{Lease, PoolView, Tried};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
@@ -83,8 +84,15 @@ impl Service for OnWorker {
             (begin, common)
         });
         // There are some: a listener is closed before the view that no longer has it is published.
-        let Some((begin, common)) = begun else { return reset(stream) };
+        let Some((begin, common)) = begun else { return };
         let mut record = Record::new(&common, worker, client, local, permits);
+        let stream = match TcpStream::from_std(stream) {
+            Ok(stream) => stream,
+            Err(error) => {
+                record.details().error = Some(error.to_string().into());
+                return record.end(Termination::LocalResources);
+            }
+        };
         match begin {
             Ok((begin, place)) => {
                 record.hold(place);
@@ -98,8 +106,8 @@ impl Service for OnWorker {
     }
 
     fn closing(&self) {
-        let view = self.proxy.runtime.view();
-        if let Some(last) = LastTerms::of(&view, self.proxy.slot(&view)) {
+        let view = self.proxy.served.runtime.view();
+        if let Some(last) = LastTerms::of(&view, self.proxy.served.slot(&view)) {
             let _ = self.last.set(last);
         }
     }
@@ -111,8 +119,8 @@ impl OnWorker {
         if let Some(last) = self.last.get() {
             return Some(then(&last.terms()));
         }
-        let view = self.proxy.runtime.view();
-        Terms::of(&view, self.proxy.slot(&view)).map(|terms| then(&terms))
+        let view = self.proxy.served.runtime.view();
+        Terms::of(&view, self.proxy.served.slot(&view)).map(|terms| then(&terms))
     }
 
     /// How a connection from `peer` begins, and its place where those are counted; an error is why it ends at once.
@@ -145,7 +153,7 @@ impl OnWorker {
         if let Some(common) = slot.as_ref().filter(|common| common.pool.as_ref() == pool) {
             return Rc::clone(common);
         }
-        let (listener, metrics) = (self.proxy.name.clone(), Arc::clone(&self.proxy.metrics));
+        let (listener, metrics) = (self.proxy.served.name.clone(), Arc::clone(&self.proxy.metrics));
         Rc::clone(slot.insert(Rc::new(Common { listener, pool: pool.cloned(), metrics })))
     }
 
@@ -237,7 +245,7 @@ impl OnWorker {
         Ok(settings)
     }
 
-    /// Finds a backend that accepts the connection: different ones, up to the pool's `connect_tries`.
+    /// Finds a backend that accepts the connection.
     async fn establish(
         &self,
         Settings { pool, seed, .. }: Settings,
@@ -257,80 +265,19 @@ impl OnWorker {
             })?,
             None => Vec::new(),
         };
-        let mut tried = Tried::default();
-        let mut failed = Termination::NoBackend;
-        while tried.len() < usize::from(pool.settings.connect_tries.get()) {
-            let begun = clock::now();
-            let lease = match pool.try_lease(turn, &tried, begun) {
-                Ok(lease) => lease,
-                Err(NoLease::NoBackend) => {
-                    // A moment ago this client had a choice: it need not lose by it that the others back off just now.
-                    let last_resort = pool.try_lease_backing_off(turn, &tried);
-                    last_resort.filter(|_| !tried.is_empty()).ok_or(failed)?
-                }
-                Err(NoLease::AllFull) => queue(&pool, &tried, record, timer).await?,
-            };
-            record.tries = record.tries.saturating_add(1);
-            record.backend = Some(Arc::clone(lease.backend()));
-            let error = match self.connect(&pool, &lease, &first, record, timer).await {
-                Ok(stream) => return Ok((lease, stream)),
-                Err(error) => error,
-            };
-            failed = match error {
-                ConnectError::TimedOut => Termination::ConnectTimeout,
-                ConnectError::Refused(_) => Termination::ConnectFailed,
-                ConnectError::NoLocalPort(_) => Termination::LocalResources,
-                ConnectError::LocalResources(error) => {
-                    let backend = &lease.backend().name;
-                    tracing::error!(pool = %pool.settings.name, %backend, %error, "cannot make a connection: out of resources");
-                    return Err(Termination::LocalResources);
-                }
-            };
-            tried.insert(lease.backend());
-        }
-        Err(failed)
-    }
-
-    /// Connects to the lease's backend, and tells how that went.
-    async fn connect(
-        &self,
-        pool: &PoolView,
-        lease: &Lease,
-        first: &[u8],
-        record: &mut Record,
-        timer: &Timer,
-    ) -> Result<TcpStream, ConnectError> {
-        let backend = lease.backend();
-        let address = backend.address.for_listener_port(record.local.port());
-        let begun = clock::now();
-        let Pool { keepalive, connect_timeout, .. } = *pool.settings;
-        let connected = connect(address, first, keepalive, connect_timeout, timer).await;
-        let now = clock::now();
-        let took = now.saturating_duration_since(begun);
-        record.connecting += took;
-        let sheet = backend.state.metrics.of(record.worker.index);
-        match &connected {
-            Ok(_) => {
-                sheet.connections.add(1);
-                sheet.connect.observe(took);
-                backend.observe_connect(took, now);
-                self.proxy.runtime.connect_succeeded(backend);
-            }
-            // A backend without a port is dialled on the client's: a port that nobody listens on says nothing of the others,
-            // and clients must not be able to take backends out by asking for it.
-            Err(ConnectError::Refused(_)) if backend.address.port.is_none() => sheet.connect_failures.add(1),
-            Err(error @ ConnectError::Refused(_)) => {
-                sheet.connect_failures.add(1);
-                self.proxy.runtime.connect_failed(backend, error, now);
-            }
-            Err(error @ ConnectError::TimedOut) => {
-                sheet.connect_timeouts.add(1);
-                backend.observe_connect(took, now);
-                self.proxy.runtime.connect_failed(backend, error, now);
-            }
-            Err(ConnectError::NoLocalPort(_) | ConnectError::LocalResources(_)) => {}
-        }
-        connected
+        let dial = Dial {
+            runtime: &self.proxy.served.runtime,
+            pool: &pool,
+            turn,
+            worker: record.worker.index,
+            port: record.local.port(),
+            first: &first,
+            timer,
+        };
+        let none_kept = |_: &Lease| None;
+        let (lease, dialled) = dial.dial(&mut Tried::default(), &mut record.trail, none_kept).await?;
+        let (Dialled::New(stream) | Dialled::Kept(stream)) = dialled;
+        Ok((lease, stream))
     }
 }
 
@@ -360,19 +307,6 @@ async fn unless_client_fails<T>(
     .await
 }
 
-/// Goes on with `work` until `timer` fires.
-async fn before<T>(timer: &Timer, work: impl Future<Output = T>) -> Result<T, TooLate> {
-    let mut work = pin!(work);
-    poll_fn(|cx| match work.as_mut().poll(cx) {
-        Poll::Pending => timer.poll(cx).map(|()| Err(TooLate)),
-        Poll::Ready(done) => Poll::Ready(Ok(done)),
-    })
-    .await
-}
-
-/// The time is over.
-struct TooLate;
-
 /// Tells a client that speaks TLS why it is not served. One that does not close its side in time is reset.
 async fn tell(alert: Alert, client: TcpStream, worker: &Worker, timer: &Timer) {
     /// Enough for the way there and back.
@@ -391,19 +325,4 @@ async fn tell(alert: Alert, client: TcpStream, worker: &Worker, timer: &Timer) {
 fn settings(terms: &Terms<'_>, hello: Option<&ClientHello>) -> Result<Settings, NoRoute> {
     let pool = Arc::clone(terms.pool(hello)?);
     Ok(Settings { pool, seed: terms.seed, idle_timeout: terms.listener.idle_timeout })
-}
-
-/// Waits in the pool's queue until a backend has room.
-async fn queue(
-    pool: &PoolView,
-    tried: &Tried,
-    record: &mut Record,
-    timer: &Timer,
-) -> Result<Lease, Termination> {
-    let begun = clock::now();
-    let waiting = pool.wait(tried).map_err(|NoPlace| Termination::QueueFull)?;
-    timer.arm(pool.settings.queue.timeout);
-    let lease = before(timer, waiting).await;
-    record.queued += clock::now().saturating_duration_since(begun);
-    lease.map_err(|TooLate| Termination::QueueTimeout)
 }

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -11,18 +11,17 @@ use std::time::{Duration, Instant};
 use rustix::net::{SocketFlags, acceptfrom_with};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use crate::clock;
 use crate::limit::{Limit, Permit};
-use crate::listen::change_keepalive;
+use crate::listen::ListenOptions;
 use crate::worker::Worker;
 
 /// A client's connection.
 #[derive(Debug)]
 pub struct Accepted {
-    /// The connection, TCP_NODELAY and keepalive set as on its listener.
+    /// The connection, non-blocking, TCP_NODELAY and keepalive set as on its listener. Nothing waits for it yet.
     pub stream: TcpStream,
     /// The client's address.
     pub client: SocketAddr,
@@ -112,10 +111,10 @@ impl Port {
     }
 
     /// Accepts on other terms from now on; what the kernel has queued stays there.
-    pub(crate) fn change(&self, terms: Rc<Terms>, keepalive: Option<Duration>) -> io::Result<()> {
+    pub(crate) fn change(&self, terms: Rc<Terms>, options: ListenOptions) -> io::Result<()> {
         self.terms.replace(terms);
         self.changed.notify_one();
-        self.socket.borrow().as_ref().map_or(Ok(()), |socket| change_keepalive(socket.get_ref(), keepalive))
+        self.socket.borrow().as_ref().map_or(Ok(()), |socket| options.change(socket.get_ref()))
     }
 
     /// Takes what the kernel has queued and closes the port, all at once: whoever comes now is refused, and can go
@@ -188,20 +187,16 @@ impl Port {
     }
 
     fn serve(&self, worker: &Rc<Worker>, terms: &Terms, pending: Pending, permits: [Permit; 2]) {
-        match pending.accepted(self.address, permits) {
-            Ok(Some(accepted)) => {
-                worker.observer.accepted();
-                Rc::clone(&terms.service).serve(worker, accepted);
-            }
-            Ok(None) => {}
-            Err(error) => self.shortage.begins(&terms.listener, &error),
+        if let Some(accepted) = pending.accepted(self.address, permits) {
+            worker.observer.accepted();
+            Rc::clone(&terms.service).serve(worker, accepted);
         }
     }
 }
 
 /// A connection that the kernel has handed over.
 struct Pending {
-    stream: std::net::TcpStream,
+    stream: TcpStream,
     client: Option<SocketAddr>,
 }
 
@@ -213,11 +208,10 @@ fn accept(socket: &TcpListener) -> io::Result<Pending> {
 
 impl Pending {
     /// The connection as a service gets it; `None` without addresses: then the client is gone already.
-    fn accepted(self, bound: SocketAddr, permits: [Permit; 2]) -> io::Result<Option<Accepted>> {
+    fn accepted(self, bound: SocketAddr, permits: [Permit; 2]) -> Option<Accepted> {
         let Self { stream, client } = self;
-        let local = if bound.ip().is_unspecified() { stream.local_addr() } else { Ok(bound) };
-        let (Some(client), Ok(local)) = (client, local) else { return Ok(None) };
-        Ok(Some(Accepted { stream: TcpStream::from_std(stream)?, client, local, permits }))
+        let local = if bound.ip().is_unspecified() { stream.local_addr().ok()? } else { bound };
+        Some(Accepted { stream, client: client?, local, permits })
     }
 }
 

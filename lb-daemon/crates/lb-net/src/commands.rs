@@ -3,12 +3,12 @@
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
 use crate::accept::MakeService;
 use crate::limit::Limit;
+use crate::listen::ListenOptions;
 use crate::udp::MakeUdpService;
 
 /// What a worker needs in order to accept: its own sockets of one listener.
@@ -33,9 +33,9 @@ pub struct Changing {
     pub limits: [Limit; 2],
     /// Who serves the connections.
     pub service: Arc<dyn MakeService>,
-    /// As [`ListenOptions::keepalive`](crate::ListenOptions::keepalive). The kernel passes it on when a connection
-    /// begins: those that it has queued keep what there was.
-    pub keepalive: Option<Duration>,
+    /// What accepted connections inherit. The kernel passes it on when a connection begins: those that it has queued keep
+    /// what there was.
+    pub options: ListenOptions,
 }
 
 /// What a worker needs in order to receive datagrams: its own socket for each address.

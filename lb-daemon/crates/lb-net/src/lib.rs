@@ -17,8 +17,10 @@ mod observer;
 mod peek;
 mod relay;
 pub mod sniff;
+mod sockopt;
 mod timer;
 mod udp;
+mod wire;
 mod worker;
 
 pub use accept::{Accepted, MakeService, Service};
@@ -28,13 +30,14 @@ pub use connect::{ConnectError, connect};
 pub use directories::Directories;
 pub use fds::{FdBudget, raise_fd_limit};
 pub use limit::{Limit, Permit};
-pub use listen::{BindError, ListenOptions, Presence, bind_all, ensure_free, has_ipv6};
+pub use listen::{AcceptWhen, BindError, ListenOptions, Presence, bind_all, ensure_free, has_ipv6};
 pub use observer::{SAMPLE_EVERY, WorkerObserver};
-pub use peek::{MOST_PEEKED, PeekError, close_with, discard, peek};
+pub use peek::{MOST_PEEKED, PeekError, close_with, discard, linger, peek};
 pub use relay::{Counts, RelayEnd, RelayObserver, ResetIfCut, Side, relay, reset};
 pub use timer::{Timer, Timers};
 pub use udp::{
     Coalescing, Datagram, MakeUdpService, UdpBatch, UdpBuffers, UdpError, UdpFlow, UdpFlowEvents, UdpOptions,
     UdpPort, UdpReceived, UdpSender, UdpSent, UdpService, bind_udp_all, ensure_udp_free,
 };
+pub use wire::Wire;
 pub use worker::{Worker, WorkerHandle, auto_workers};

@@ -2,9 +2,12 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+
+use crate::sockopt::set_option;
 
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -27,10 +30,34 @@ fn hint(error: &io::Error) -> &'static str {
 }
 
 /// What accepted connections inherit from their listening socket, at no cost per connection.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListenOptions {
     /// After how much silence to probe the peer, in whole seconds; one that is gone is noticed after twice as much.
     pub keepalive: Option<Duration>,
+    /// When connections are accepted.
+    pub accept: AcceptWhen,
+}
+
+/// When the kernel hands a connection over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AcceptWhen {
+    /// Once it is established.
+    Connected,
+    /// Once the client has said something, for protocols in which it speaks first (TCP_DEFER_ACCEPT): the first read need not
+    /// wait, and who says nothing costs nothing here. After some ten seconds of silence it is handed over all the same.
+    DataHasCome,
+}
+
+impl ListenOptions {
+    /// Sets what connections inherit that are made from now on.
+    pub(crate) fn change(self, listening: &TcpListener) -> io::Result<()> {
+        let socket = SockRef::from(listening);
+        match self.keepalive {
+            Some(after) => set_keepalive(&socket, after)?,
+            None => socket.set_keepalive(false)?,
+        }
+        defer_accept(listening, self.accept)
+    }
 }
 
 /// Whether this host speaks IPv6 at all.
@@ -109,9 +136,22 @@ fn bind(address: SocketAddr, options: ListenOptions) -> io::Result<TcpListener> 
     if let Some(after) = options.keepalive {
         set_keepalive(&socket, after)?;
     }
+    if options.accept == AcceptWhen::DataHasCome {
+        defer_accept(&socket, options.accept)?;
+    }
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// See [`AcceptWhen`].
+fn defer_accept(socket: &impl AsFd, when: AcceptWhen) -> io::Result<()> {
+    /// The kernel counts in repetitions of its SYN-ACK, which it sends after 1, 3, 7 and 15 seconds.
+    const SECONDS: libc::c_int = 10;
+
+    let seconds = if when == AcceptWhen::DataHasCome { SECONDS } else { 0 };
+    set_option(socket.as_fd(), libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, seconds)?;
+    Ok(())
 }
 
 fn new_socket(address: SocketAddr) -> io::Result<Socket> {
@@ -147,19 +187,17 @@ pub(crate) fn set_keepalive(socket: &Socket, after: Duration) -> io::Result<()> 
     socket.set_tcp_keepalive(&keepalive)
 }
 
-/// Sets what connections accepted from now on inherit, see [`set_keepalive`].
-pub(crate) fn change_keepalive(listening: &TcpListener, keepalive: Option<Duration>) -> io::Result<()> {
-    let socket = SockRef::from(listening);
-    keepalive.map_or_else(|| socket.set_keepalive(false), |after| set_keepalive(&socket, after))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn options() -> ListenOptions {
+        ListenOptions { keepalive: Some(Duration::from_secs(60)), accept: AcceptWhen::Connected }
+    }
+
     #[test]
     fn an_address_in_use_is_refused_even_with_reuseport() {
-        let options = ListenOptions { keepalive: Some(Duration::from_secs(60)) };
+        let options = options();
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let first = bind_all(&[free], options, 2).unwrap();
         assert_eq!((first.len(), first[0].len()), (2, 1));
@@ -169,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_wildcard_and_a_single_address_go_together_if_asked_for_before_either_is_bound() {
-        let options = ListenOptions { keepalive: None };
+        let options = options();
         let single = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let wildcard = SocketAddr::from(([0, 0, 0, 0], single.port()));
         for address in [wildcard, single] {
@@ -183,12 +221,12 @@ mod tests {
     fn an_address_that_is_not_here_can_be_listened_on() {
         let absent = "192.0.2.77:18080".parse().unwrap();
         assert_eq!(ensure_free(absent, &[]).unwrap(), Presence::Absent);
-        assert!(bind_all(&[absent], ListenOptions { keepalive: None }, 1).is_ok());
+        assert!(bind_all(&[absent], options(), 1).is_ok());
     }
 
     #[test]
     fn what_this_process_listens_on_is_not_taken() {
-        let options = ListenOptions { keepalive: None };
+        let options = options();
         let single = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let wildcard = SocketAddr::from(([0, 0, 0, 0], single.port()));
         let bound = bind_all(&[wildcard], options, 2).unwrap();
@@ -204,7 +242,7 @@ mod tests {
 
     #[test]
     fn others_beside_this_process_are_noticed() {
-        let options = ListenOptions { keepalive: None };
+        let options = options();
         let foreign = TcpListener::bind("127.0.0.2:0").unwrap();
         let port = foreign.local_addr().unwrap().port();
         let [ours, wildcard] = [[127, 0, 0, 1], [0, 0, 0, 0]].map(|ip| SocketAddr::from((ip, port)));

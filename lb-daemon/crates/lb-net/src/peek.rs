@@ -84,6 +84,11 @@ pub fn discard(stream: &TcpStream, length: usize) -> io::Result<()> {
 pub async fn close_with(stream: &TcpStream, last_words: &[u8]) -> io::Result<()> {
     // Not through tokio, which may not know yet that there is room.
     rustix::net::send(stream, last_words, SendFlags::NOSIGNAL)?;
+    linger(stream).await
+}
+
+/// Closes a connection so that the peer hears all that was sent to it, whatever it goes on sending: see [`close_with`].
+pub async fn linger(stream: &TcpStream) -> io::Result<()> {
     SockRef::from(stream).shutdown(Shutdown::Write)?;
     loop {
         stream.readable().await?;

@@ -36,6 +36,11 @@ impl Timers {
         Timer { slot: self.wheel.borrow_mut().open(), timers: Rc::clone(self) }
     }
 
+    /// Wakes everybody who waits with a timer: something has changed that they all look at.
+    pub fn wake_all(&self) {
+        self.wheel.borrow().wake_all();
+    }
+
     /// Turns the wheel, for ever; sleeps while nothing is armed.
     pub(crate) async fn run(&self) {
         loop {

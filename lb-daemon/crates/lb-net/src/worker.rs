@@ -1,5 +1,6 @@
 //! A worker: one thread, one single-threaded runtime, and what its connections share.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::HashMap;
 use std::future::Future;
@@ -38,6 +39,7 @@ pub struct Worker {
     pub(crate) pipes: Pipes,
     /// Made when the first datagrams come.
     udp_buffers: RefCell<Option<Box<UdpBuffers>>>,
+    locals: RefCell<Vec<Rc<dyn Any>>>,
     tasks: Tasks,
     phase: Cell<Phase>,
     pub(crate) observer: Arc<dyn WorkerObserver>,
@@ -58,8 +60,8 @@ struct Tasks {
 }
 
 impl Worker {
-    /// Enough to take what a socket usually has ready in one call.
-    const BUFFER: usize = 64 * 1024;
+    /// Enough to take a response of 64 KiB and its head in one call. Pages that are never used cost nothing.
+    const BUFFER: usize = 256 * 1024;
 
     pub(crate) fn new(index: usize, pipes: u32, observer: Arc<dyn WorkerObserver>) -> Self {
         Self {
@@ -68,6 +70,7 @@ impl Worker {
             buffer: RefCell::new(vec![0; Self::BUFFER].into()),
             pipes: Pipes::new(pipes as usize, Arc::clone(&observer)),
             udp_buffers: RefCell::default(),
+            locals: RefCell::default(),
             tasks: Tasks::default(),
             phase: Cell::new(Phase::Accepting),
             observer,
@@ -84,11 +87,32 @@ impl Worker {
         RefMut::map(self.udp_buffers.borrow_mut(), |buffers| &mut **buffers.get_or_insert_default())
     }
 
+    /// What all services of one data path share on this worker: made by who asks first, dropped with the worker.
+    pub fn local<T: 'static>(&self, make: impl FnOnce() -> T) -> Rc<T> {
+        let mut locals = self.locals.borrow_mut();
+        if let Some(local) = locals.iter().find_map(|local| Rc::clone(local).downcast().ok()) {
+            return local;
+        }
+        let local = Rc::new(make());
+        locals.push(Rc::clone(&local) as Rc<dyn Any>);
+        local
+    }
+
+    /// Runs a task on this worker beside its connections: it ends with the worker, which does not wait for it.
+    pub fn run_beside(&self, task: impl Future<Output = ()> + 'static) {
+        tokio::task::spawn_local(task);
+    }
+
     /// Runs a task on this worker, which drains only when all of its tasks have ended.
     pub fn spawn(self: &Rc<Self>, task: impl Future<Output = ()> + 'static) {
         self.tasks.running.set(self.tasks.running.get() + 1);
         let running = Running(Rc::clone(self));
         tokio::task::spawn_local(Tracked { task, _running: running });
+    }
+
+    /// Whether it accepts no more and waits for its tasks to end. Who waits with a timer is woken when that begins.
+    pub fn is_draining(&self) -> bool {
+        self.phase.get() != Phase::Accepting
     }
 
     /// Whether the tasks that are being dropped were cut off by the end of the process.
@@ -234,6 +258,7 @@ impl Ports {
                 worker.phase.set(Phase::Draining);
                 self.tcp.drain().for_each(|(_, port)| port.close(worker));
                 self.udp.values().for_each(|service| service.close());
+                worker.timers.wake_all();
             }
             Command::Receive(receiving) => self.receive(worker, receiving),
             Command::RefreshUdp => self.udp.values().for_each(|service| service.refresh()),
@@ -286,12 +311,12 @@ impl Ports {
     }
 
     fn change(&self, worker: &Rc<Worker>, changing: Changing) {
-        let Changing { listener, addresses, limits, service, keepalive } = changing;
+        let Changing { listener, addresses, limits, service, options } = changing;
         let terms = Terms::new(worker, listener, limits, &*service);
         for port in addresses.iter().filter_map(|address| self.tcp.get(address)) {
-            if let Err(error) = port.change(Rc::clone(&terms), keepalive) {
+            if let Err(error) = port.change(Rc::clone(&terms), options) {
                 let (listener, address) = (&terms.listener, port.address);
-                tracing::error!(%listener, %address, %error, "cannot change keepalive");
+                tracing::error!(%listener, %address, %error, "cannot change what connections inherit from their listening socket");
             }
         }
     }

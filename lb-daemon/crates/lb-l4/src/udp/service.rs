@@ -59,7 +59,7 @@ impl MakeUdpService for UdpProxy {
         match Shell::new(worker, port, self.clone(), Rc::clone(&control)) {
             Ok(shell) => worker.spawn(shell),
             Err(error) => {
-                let listener = &self.identity().proxy.name;
+                let listener = &self.identity().proxy.served.name;
                 tracing::error!(%listener, %error, "a worker cannot watch flows: out of resources");
             }
         }

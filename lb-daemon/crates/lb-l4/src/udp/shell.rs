@@ -175,9 +175,9 @@ impl Shell {
             self.listener = Rc::new(Admission::of(&self.proxy));
         }
         let admission = Rc::clone(&self.listener);
-        let view = admission.identity.proxy.runtime.view();
+        let view = admission.identity.proxy.served.runtime.view();
         // Without the listener, which is removed, the former settings hold for the flows that are left.
-        if let Some(terms) = Terms::of(&view, admission.identity.proxy.slot(&view)) {
+        if let Some(terms) = Terms::of(&view, admission.identity.proxy.served.slot(&view)) {
             self.flows.change(now, Settings::of(Some(&terms)));
         }
     }
@@ -202,8 +202,8 @@ impl Shell {
             return Poll::Pending;
         }
         let admission = Rc::clone(&self.listener);
-        let view = admission.identity.proxy.runtime.view();
-        let terms = Terms::of(&view, admission.identity.proxy.slot(&view));
+        let view = admission.identity.proxy.served.runtime.view();
+        let terms = Terms::of(&view, admission.identity.proxy.served.slot(&view));
         if terms.is_none() {
             self.flows.stay();
         }
@@ -407,7 +407,7 @@ impl Shell {
         if let Some(after) = reply.first_after {
             sheet.first_byte.observe(after);
             backend.observe_answer(after, || now);
-            self.listener.identity.proxy.runtime.connect_succeeded(backend);
+            self.listener.identity.proxy.served.runtime.connect_succeeded(backend);
         }
     }
 
@@ -440,7 +440,7 @@ impl Shell {
 
     /// What was sent to a backend at `sent` has arrived, for all that is known. Of one that never answers this is all.
     fn not_refused(&self, backend: &Backend, sent: Instant) {
-        self.listener.identity.proxy.runtime.not_refused(backend, sent);
+        self.listener.identity.proxy.served.runtime.not_refused(backend, sent);
     }
 
     /// The backend of a flow does not get what it is sent.
@@ -460,7 +460,7 @@ impl Shell {
         backend.state.metrics.of(self.worker.index).connect_failures.add(1);
         // A backend without a port is sent to on the client's: a port that nobody listens on says nothing of the others.
         if error.is_of_receiver() && backend.address.port.is_some() {
-            self.listener.identity.proxy.runtime.connect_failed(backend, error, now);
+            self.listener.identity.proxy.served.runtime.connect_failed(backend, error, now);
         }
     }
 
@@ -470,7 +470,7 @@ impl Shell {
 
         if self.complained.is_none_or(|last| now.saturating_duration_since(last) >= EVERY) {
             self.complained = Some(now);
-            let (listener, address) = (&self.listener.identity.proxy.name, self.port.address());
+            let (listener, address) = (&self.listener.identity.proxy.served.name, self.port.address());
             let flows = self.flows.len();
             tracing::error!(%listener, %address, flows, %error, "{what}");
         }
@@ -514,7 +514,7 @@ impl Shell {
         sheet.ended(ended.reason).add(1);
         sheet.duration.observe(ended.lasted);
         FlowRecord {
-            listener: &proxy.name,
+            listener: &proxy.served.name,
             client: ended.client,
             local: ended.local,
             backend: backend.as_deref(),

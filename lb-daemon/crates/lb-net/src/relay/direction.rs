@@ -18,6 +18,9 @@ use crate::worker::Worker;
 /// costs long ones twice as much.
 const SPLICE_AFTER: u64 = 64 * 1024;
 
+/// Most bytes to copy at a time: usually all that a socket has ready.
+const COPY: usize = 64 * 1024;
+
 /// Bytes that have to be there at a time for splicing to pay: it takes two calls where a copy takes one, and a third to
 /// see that there is no more. A direction that carries small messages goes on copying, or back to it.
 const SPLICE_MIN: usize = 16 * 1024;
@@ -145,7 +148,7 @@ impl Direction {
     fn copy(&mut self, cx: &mut Context<'_>, route: &mut Route<'_>) -> Result<Step, Failed> {
         let Route { source, target, count, worker } = route;
         let mut buffer = worker.buffer.borrow_mut();
-        let mut read = ReadBuf::new(&mut buffer);
+        let mut read = ReadBuf::new(buffer.get_mut(..COPY).unwrap_or_default());
         // `poll_read` and not `try_read`: it knows from a short read that the next would find nothing.
         match Pin::new(&mut *source.stream).poll_read(cx, &mut read) {
             Poll::Ready(result) => result.map_err(|error| Failed::Side(source.side, error))?,

@@ -96,6 +96,11 @@ impl Wheel {
         Poll::Pending
     }
 
+    /// Wakes all that have been polled, whatever their deadline.
+    pub(super) fn wake_all(&self) {
+        self.entries.iter().filter_map(|entry| entry.waker.as_ref()).for_each(Waker::wake_by_ref);
+    }
+
     /// Time is `now`: wakes whose deadline has passed.
     pub(super) fn advance(&mut self, now: Tick) {
         // Every bucket at most once, however long nobody told the time.

@@ -7,8 +7,9 @@ use std::os::fd::AsFd;
 use rustix::net::sockopt;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{Coalescing, sys};
+use super::Coalescing;
 use crate::listen::{BindError, Presence, bindable_anywhere, ensure_bindable};
+use crate::sockopt::set_option;
 
 /// How ports receive.
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +45,7 @@ fn bind(address: SocketAddr, options: UdpOptions) -> io::Result<UdpSocket> {
         tell_local_addresses(&socket, address)?;
     }
     if options.coalescing == Coalescing::On {
-        sys::set_option(socket.as_fd(), libc::SOL_UDP, libc::UDP_GRO, 1)?;
+        set_option(socket.as_fd(), libc::SOL_UDP, libc::UDP_GRO, 1)?;
     }
     // By force only with CAP_NET_ADMIN. Less than asked for is no reason not to serve.
     if sockopt::set_socket_recv_buffer_size_force(&socket, options.receive_buffer).is_err() {
@@ -61,7 +62,7 @@ fn tell_local_addresses(socket: &Socket, address: SocketAddr) -> io::Result<()> 
     } else {
         (libc::IPPROTO_IP, libc::IP_PKTINFO)
     };
-    Ok(sys::set_option(socket.as_fd(), level, option, 1)?)
+    Ok(set_option(socket.as_fd(), level, option, 1)?)
 }
 
 /// Without SO_REUSEADDR, which for UDP would let others share the port.

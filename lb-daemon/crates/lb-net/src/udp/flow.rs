@@ -11,7 +11,8 @@ use super::batch::{Origin, UdpBatch, UdpReceived};
 use super::message::Addressing;
 use super::send::{Exit, UdpSender, UdpSent};
 use super::window::Window;
-use super::{Coalescing, Datagram, UdpError, error_queue, sys};
+use super::{Coalescing, Datagram, UdpError, error_queue};
+use crate::sockopt::set_option;
 
 /// A socket that is connected to a backend: it sends only there, and receives only from there. Takes one descriptor, and one
 /// of this host's ephemeral ports, whatever the backend (net.ipv4.ip_local_port_range).
@@ -90,9 +91,9 @@ fn connect(backend: SocketAddr, coalescing: Coalescing) -> Result<OwnedFd, Errno
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = socket_with(family, SocketType::DGRAM, flags, Some(ipproto::UDP))?;
     // Without it the kernel keeps to itself that a host cannot be reached.
-    sys::set_option(socket.as_fd(), level, errors, 1)?;
+    set_option(socket.as_fd(), level, errors, 1)?;
     if coalescing == Coalescing::On {
-        sys::set_option(socket.as_fd(), libc::SOL_UDP, libc::UDP_GRO, 1)?;
+        set_option(socket.as_fd(), libc::SOL_UDP, libc::UDP_GRO, 1)?;
     }
     rustix::net::connect(&socket, &backend)?;
     Ok(socket)

@@ -104,21 +104,6 @@ pub(super) unsafe fn sendmmsg(socket: BorrowedFd<'_>, headers: &mut [mmsghdr]) -
     usize::try_from(sent).map_err(|_negative| last_error())
 }
 
-/// setsockopt(2) with a number.
-#[expect(clippy::cast_possible_truncation, reason = "the size of an integer")]
-pub(super) fn set_option(
-    socket: BorrowedFd<'_>,
-    level: c_int,
-    name: c_int,
-    value: c_int,
-) -> Result<(), Errno> {
-    let (at, size) = (std::ptr::from_ref(&value).cast(), size_of_val(&value) as _);
-    #[expect(unsafe_code, reason = "options that no safe crate has")]
-    // SAFETY: `at` points at `value`, which has `size` bytes and lives until the call returns.
-    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, at, size) };
-    if result == 0 { Ok(()) } else { Err(last_error()) }
-}
-
 /// Registers a descriptor with this thread's runtime, which says when it is readable.
 pub(super) fn watch_readable(fd: Arc<OwnedFd>) -> io::Result<AsyncFd<Arc<OwnedFd>>> {
     #[expect(unsafe_code, reason = "tokio's own sockets receive one datagram at a time")]

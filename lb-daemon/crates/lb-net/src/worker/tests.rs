@@ -11,7 +11,8 @@ use tokio::io::AsyncWriteExt;
 
 use super::*;
 use crate::{
-    Accepted, Limit, ListenOptions, MakeService, SAMPLE_EVERY, Service, WorkerGone, bind_all, ensure_free,
+    AcceptWhen, Accepted, Limit, ListenOptions, MakeService, SAMPLE_EVERY, Service, WorkerGone, bind_all,
+    ensure_free,
 };
 
 /// Sends each client a line, then its own bytes back until it closes.
@@ -42,9 +43,11 @@ impl MakeService for Greeter {
 impl Service for Greeter {
     fn serve(self: Rc<Self>, worker: &Rc<Worker>, accepted: Accepted) {
         self.log.events.lock().unwrap().push("serve");
-        let greeting = (self.greeting)(&accepted.stream) + "\n";
+        let Accepted { stream, permits, .. } = accepted;
+        let mut stream = tokio::net::TcpStream::from_std(stream).unwrap();
+        let greeting = (self.greeting)(&stream) + "\n";
         worker.spawn(async move {
-            let Accepted { mut stream, permits: _permits, .. } = accepted;
+            let _permits = permits;
             let _ = stream.write_all(greeting.as_bytes()).await;
             let (mut read, mut write) = stream.split();
             let _ = tokio::io::copy(&mut read, &mut write).await;
@@ -78,7 +81,7 @@ impl Client {
     }
 }
 
-const OPTIONS: ListenOptions = ListenOptions { keepalive: None };
+const OPTIONS: ListenOptions = ListenOptions { keepalive: None, accept: AcceptWhen::Connected };
 
 /// `sets` times a socket on an address that is free, and that no other test is given once it is free again.
 fn sockets(sets: usize) -> (SocketAddr, Vec<Vec<TcpListener>>) {
@@ -96,7 +99,8 @@ fn accepting(sockets: Vec<TcpListener>, limit: &Limit, service: &Arc<Greeter>) -
 
 fn changing(addresses: Vec<SocketAddr>, service: &Arc<Greeter>, keepalive: Option<Duration>) -> Changing {
     let limits = [Limit::new(None), Limit::new(None)];
-    Changing { listener: "m".into(), addresses, limits, service: Arc::clone(service) as _, keepalive }
+    let options = ListenOptions { keepalive, accept: AcceptWhen::Connected };
+    Changing { listener: "m".into(), addresses, limits, service: Arc::clone(service) as _, options }
 }
 
 /// A worker that listens on one address, with room for one client.
