@@ -14,6 +14,7 @@ mod per_worker;
 mod process;
 mod reference;
 mod report;
+mod request_end;
 mod sheets;
 
 pub use counter::{Counter, Gauge};
@@ -26,7 +27,8 @@ pub use report::{
     BackendReport, Configuration, DiscoveryReport, FlowStates, FlowTableReport, ListenerReport, PoolReport,
     ReloadResult, Report, XdpBackendReport, XdpCounts, XdpListenerReport, XdpReport,
 };
-pub use sheets::{BackendSheet, ListenerSheet, WorkerSheet};
+pub use request_end::RequestEnd;
+pub use sheets::{BackendSheet, HttpSheet, ListenerSheet, WorkerSheet};
 
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 mod backend;
 mod configuration;
+mod http;
 mod listener;
 mod pool;
 mod process;
@@ -57,8 +58,9 @@ pub(crate) struct Section {
 }
 
 /// The whole table, in the order of the reference page.
-pub(crate) static SECTIONS: [Section; 7] = [
+pub(crate) static SECTIONS: [Section; 8] = [
     Section { title: "Listeners", families: &listener::FAMILIES },
+    Section { title: "HTTP listeners", families: &http::FAMILIES },
     Section { title: "Pools", families: &pool::FAMILIES },
     Section { title: "Backends", families: &backend::FAMILIES },
     Section { title: "XDP data path", families: &xdp::FAMILIES },

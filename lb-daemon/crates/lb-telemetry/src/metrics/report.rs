@@ -21,6 +21,8 @@ pub struct Report<'a> {
     pub process: Process,
     /// Log lines that were dropped.
     pub log_lines_dropped: u64,
+    /// Lines of access logs that were lost, because their destination was too slow or failed.
+    pub access_log_lines_lost: u64,
     /// The configuration in force.
     pub configuration: Configuration,
     /// The workers.

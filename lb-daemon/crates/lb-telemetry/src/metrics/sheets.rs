@@ -2,7 +2,7 @@
 
 use lb_model::{DropReason, Termination};
 
-use crate::metrics::{Counter, Gauge, Histogram};
+use crate::metrics::{Counter, Gauge, Histogram, RequestEnd};
 
 /// Bounds of buckets in microseconds: how long connections live, 1 ms to 6 h.
 pub(crate) static LIFETIME: [u64; 12] = [
@@ -34,6 +34,65 @@ pub(crate) static LATENCY: [u64; 12] =
 pub(crate) static LAG: [u64; 10] =
     [1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000, 5_000_000];
 
+/// How long requests take, 500 µs to 60 s.
+pub(crate) static REQUEST: [u64; 14] = [
+    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
+    10_000_000, 60_000_000,
+];
+
+/// What a worker counts of the requests of an HTTP listener.
+#[derive(Debug)]
+pub struct HttpSheet {
+    /// Requests whose heads were whole, or were refused.
+    pub requests: Counter,
+    /// Times that a request was sent to a backend again.
+    pub repeats: Counter,
+    /// How long requests took, from the head being whole to the end.
+    pub duration: Histogram<{ REQUEST.len() }>,
+    responses: Responses,
+    ended: [Counter; RequestEnd::ALL.len()],
+}
+
+impl HttpSheet {
+    /// Requests that ended so.
+    pub fn ended(&self, end: RequestEnd) -> &Counter {
+        self.ended.get(end as usize).expect("there is a counter for each of RequestEnd::ALL")
+    }
+
+    /// Responses with a status of this one's class.
+    pub fn responses(&self, status: u16) -> &Counter {
+        self.responses.of(status)
+    }
+}
+
+impl Default for HttpSheet {
+    fn default() -> Self {
+        Self {
+            requests: Counter::default(),
+            repeats: Counter::default(),
+            duration: Histogram::new(&REQUEST),
+            responses: Responses::default(),
+            ended: std::array::from_fn(|_| Counter::default()),
+        }
+    }
+}
+
+/// Responses by the class of their status.
+#[derive(Debug, Default)]
+struct Responses([Counter; STATUS_CLASSES.len() + 1]);
+
+/// The classes of status codes: the first digit, and what they are called.
+pub(crate) static STATUS_CLASSES: [(u16, &str); 5] =
+    [(100, "1xx"), (200, "2xx"), (300, "3xx"), (400, "4xx"), (500, "5xx")];
+
+impl Responses {
+    /// The last one is for requests that got none, and for what is no status.
+    fn of(&self, status: u16) -> &Counter {
+        let class = usize::from(status / 100).wrapping_sub(1).min(STATUS_CLASSES.len());
+        self.0.get(class).expect("there is a counter for each class, and one for the rest")
+    }
+}
+
 /// What a worker counts of a listener.
 #[derive(Debug)]
 pub struct ListenerSheet {
@@ -49,6 +108,8 @@ pub struct ListenerSheet {
     pub datagrams_out: Counter,
     /// How long connections lived, from accept to the end.
     pub duration: Histogram<{ LIFETIME.len() }>,
+    /// What is counted of its requests, if it is one for HTTP.
+    pub http: HttpSheet,
     /// How long those connections waited for a backend that had to.
     pub queued: Histogram<{ WAIT.len() }>,
     ended: [Counter; Termination::ALL.len()],
@@ -82,6 +143,7 @@ impl Default for ListenerSheet {
             bytes_out: Counter::default(),
             datagrams_in: Counter::default(),
             datagrams_out: Counter::default(),
+            http: HttpSheet::default(),
             duration: Histogram::new(&LIFETIME),
             queued: Histogram::new(&WAIT),
             ended: std::array::from_fn(|_| Counter::default()),
@@ -105,8 +167,16 @@ pub struct BackendSheet {
     pub bytes_out: Counter,
     /// How long connects took that succeeded.
     pub connect: Histogram<{ LATENCY.len() }>,
-    /// From the connection being established to the backend's first byte.
+    /// From the connection being established, or the request being sent, to the backend's first byte.
     pub first_byte: Histogram<{ LATENCY.len() }>,
+    responses: Responses,
+}
+
+impl BackendSheet {
+    /// Responses with a status of this one's class.
+    pub fn responses(&self, status: u16) -> &Counter {
+        self.responses.of(status)
+    }
 }
 
 impl Default for BackendSheet {
@@ -119,6 +189,7 @@ impl Default for BackendSheet {
             bytes_out: Counter::default(),
             connect: Histogram::new(&LATENCY),
             first_byte: Histogram::new(&LATENCY),
+            responses: Responses::default(),
         }
     }
 }

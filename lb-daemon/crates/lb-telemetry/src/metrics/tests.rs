@@ -19,6 +19,7 @@ use super::*;
 struct Sheets {
     workers: PerWorker<WorkerSheet>,
     web: PerWorker<ListenerSheet>,
+    site: PerWorker<ListenerSheet>,
     a: PerWorker<BackendSheet>,
     b: PerWorker<BackendSheet>,
 }
@@ -29,6 +30,7 @@ impl Sheets {
         let sheets = Self {
             workers: PerWorker::new(2),
             web: PerWorker::new(2),
+            site: PerWorker::new(2),
             a: PerWorker::new(2),
             b: PerWorker::new(2),
         };
@@ -49,8 +51,15 @@ impl Sheets {
             sheet.dropped(DropReason::NewFlowShed).add(n);
             sheet.duration.observe(Duration::from_millis(200 * n));
             sheet.queued.observe(Duration::from_millis(3));
+            let sheet = &sheets.site.of(worker).http;
+            sheet.requests.add(5 * n);
+            sheet.repeats.add(n);
+            sheet.ended(RequestEnd::Served).add(4 * n);
+            sheet.responses(204).add(4 * n);
+            sheet.duration.observe(Duration::from_millis(n));
             let sheet = sheets.a.of(worker);
             sheet.connections.add(n);
+            sheet.responses(503).add(n);
             sheet.connect_failures.add(3);
             sheet.connect_timeouts.add(n);
             sheet.bytes_in.add(100 * n);
@@ -95,6 +104,7 @@ impl Sheets {
                 threads: Some(3),
             },
             log_lines_dropped: 5,
+            access_log_lines_lost: 6,
             configuration: Configuration {
                 generation: 2,
                 snapshots: 1,
@@ -106,12 +116,14 @@ impl Sheets {
                 last_reload: ReloadResult::Refused,
             },
             workers: &self.workers,
-            listeners: vec![ListenerReport {
-                name: "web",
-                sheets: &self.web,
-                connection_limit: Some(50),
-                protocol: Protocol::Udp,
-            }],
+            listeners: [("web", &self.web, Protocol::Udp), ("site", &self.site, Protocol::Http)]
+                .map(|(name, sheets, protocol)| ListenerReport {
+                    name,
+                    sheets,
+                    connection_limit: Some(50),
+                    protocol,
+                })
+                .into(),
             pools: vec![PoolReport {
                 name: "servers",
                 queued: 6,

@@ -4,13 +4,13 @@ use lb_model::{Health, Standing, Termination};
 
 use crate::metrics::exposition::{Samples, Value};
 use crate::metrics::families::{Family, Kind};
-use crate::metrics::sheets::LATENCY;
+use crate::metrics::sheets::{LATENCY, STATUS_CLASSES};
 use crate::metrics::{BackendReport, BackendSheet, Counter, Report};
 
 /// What each family has at least.
 const LABELS: &[&str] = &["pool", "backend"];
 
-pub(super) static FAMILIES: [Family; 13] = [
+pub(super) static FAMILIES: [Family; 14] = [
     Family {
         name: "sluice_backend_up",
         kind: Kind::Gauge,
@@ -125,11 +125,25 @@ pub(super) static FAMILIES: [Family; 13] = [
     Family {
         name: "sluice_backend_first_byte_seconds",
         kind: Kind::Histogram(&LATENCY),
-        help: "From the connection being established to the backend's first byte.",
+        help: "From the connection being established, or the request being sent, to the backend's first byte.",
         labels: LABELS,
         samples: |report, out| {
             for (pool, backend) in backends(report) {
                 out.put_histogram(&[pool, backend.name], backend.sheets, |sheet| &sheet.first_byte);
+            }
+        },
+    },
+    Family {
+        name: "sluice_backend_responses_total",
+        kind: Kind::Counter,
+        help: "HTTP responses of the backend, by class of their status.",
+        labels: &["pool", "backend", "class"],
+        samples: |report, out| {
+            for (pool, backend) in backends(report) {
+                for (status, class) in STATUS_CLASSES {
+                    let responses = backend.sheets.total(|sheet| sheet.responses(status));
+                    out.put(&[pool, backend.name, class], responses);
+                }
             }
         },
     },

@@ -3,7 +3,7 @@
 use crate::metrics::exposition::{Samples, Value};
 use crate::metrics::families::{Family, Kind};
 
-pub(super) static FAMILIES: [Family; 9] = [
+pub(super) static FAMILIES: [Family; 10] = [
     Family {
         name: "sluice_build_info",
         kind: Kind::Gauge,
@@ -17,6 +17,13 @@ pub(super) static FAMILIES: [Family; 9] = [
         help: "Log lines that were dropped because standard error did not keep up.",
         labels: &[],
         samples: |report, out| out.put(&[], report.log_lines_dropped),
+    },
+    Family {
+        name: "sluice_access_log_lost_lines_total",
+        kind: Kind::Counter,
+        help: "Lines of access logs that were lost because their destination did not keep up, or failed.",
+        labels: &[],
+        samples: |report, out| out.put(&[], report.access_log_lines_lost),
     },
     Family {
         name: "process_start_time_seconds",
