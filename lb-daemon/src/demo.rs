@@ -1,5 +1,5 @@
-//! The demo: three built-in backends, a listener in front of them, a trickle of traffic, and one backend that stops and
-//! comes back. The balancer is the real one: the same configuration, workers and relay as `sluice run`.
+//! The demo: three built-in backends, an HTTP and a TCP listener in front of them, a trickle of requests, and one backend
+//! that stops and comes back. The balancer is the real one: the same configuration, workers and data paths as `sluice run`.
 #![expect(clippy::print_stdout, reason = "the demo talks to its user")]
 
 mod backend;
@@ -39,11 +39,12 @@ pub(crate) async fn run(listen: Option<SocketAddr>) -> anyhow::Result<ExitCode> 
         Some(any_port) => free_address(&[any_port])?,
         None => free_address(&[(Ipv4Addr::LOCALHOST, 8080).into(), (Ipv4Addr::LOCALHOST, 0).into()])?,
     };
-    let loaded = lb_config::parse("demo.toml", &configuration(listen, &backends), &|_| None)
+    let tcp = free_address(&[(listen.ip(), 8081).into(), (listen.ip(), 0).into()])?;
+    let loaded = lb_config::parse("demo.toml", &configuration(listen, tcp, &backends), &|_| None)
         .context("the demo's own configuration")?;
     let logging = lb_telemetry::install(&loaded.config.log)?;
     let app = App::start(Start { loaded, source: None, logging }).await?;
-    print_banner(listen, &backends);
+    print_banner(listen, tcp, &backends);
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
@@ -60,26 +61,35 @@ fn free_address(candidates: &[SocketAddr]) -> anyhow::Result<SocketAddr> {
     Ok(socket.local_addr()?)
 }
 
-fn configuration(listen: SocketAddr, backends: &[Backend]) -> String {
+fn configuration(http: SocketAddr, tcp: SocketAddr, backends: &[Backend]) -> String {
     let backend = |b: &Backend| format!("{{ name = \"{}\", address = \"{}\" }}", b.name(), b.address());
+    let cherry = backends.last().map(backend).unwrap_or_default();
     let backends = backends.iter().map(backend).collect::<Vec<_>>().join(", ");
     format!(
         "version = 1\n\
          [log]\nlevel = \"warn\"\naccess = false\n[admin]\nsocket = \"off\"\n\
-         [listeners.demo]\nbind = [\"{listen}\"]\nprotocol = \"tcp\"\npool = \"fruit\"\n\
+         [listeners.http]\nbind = [\"{http}\"]\nprotocol = \"http\"\npool = \"fruit\"\n\
+         [[listeners.http.routes]]\npath_prefix = \"/cherry\"\npool = \"cherry\"\n\
+         response_headers = {{ set = {{ X-Route = \"cherry\" }} }}\n\
+         [listeners.tcp]\nbind = [\"{tcp}\"]\nprotocol = \"tcp\"\npool = \"fruit\"\n\
          [pools.fruit]\nbalance = \"round_robin\"\nbackends = [{backends}]\n\
-         passive_health = {{ backoff = \"1s\", max_backoff = \"2s\" }}\n"
+         passive_health = {{ backoff = \"1s\", max_backoff = \"2s\" }}\n\
+         [pools.cherry]\nbackends = [{cherry}]\n"
     )
 }
 
-fn print_banner(listen: SocketAddr, backends: &[Backend]) {
-    println!("Sluice demo: a listener and three backends, all inside this process.\n");
-    println!("  listener  http://{listen}   (round_robin)");
+fn print_banner(listen: SocketAddr, tcp: SocketAddr, backends: &[Backend]) {
+    println!("Sluice demo: two listeners and three backends, all inside this process.\n");
+    println!(
+        "  http      http://{listen}   a gateway: each request by itself (round_robin), /cherry to cherry"
+    );
+    println!("  tcp       http://{tcp}   the same backends by connection, bytes untouched");
     for backend in backends {
         println!("  backend   {:<8} {}", backend.name(), backend.address());
     }
     println!("\nTry in another terminal:\n");
     println!("  curl http://{listen}/");
+    println!("  curl -i http://{listen}/cherry");
     println!("  for i in 1 2 3 4 5 6; do curl -s http://{listen}/; done\n");
     println!("{RATE} requests a second go through it by themselves; each line below is one second.");
     println!("Every {ACT} seconds banana stops or comes back. Ctrl-C ends the demo.\n");

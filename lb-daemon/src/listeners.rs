@@ -8,22 +8,24 @@ mod udp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use anyhow::Context;
+use lb_gateway::Gateway;
 use lb_l4::{Proxy, UdpProxy};
-use lb_model::{Bind, BindHost, Config, Listener, ListenerName, Protocol};
+use lb_model::{AccessLogDestination, Bind, BindHost, Config, Listener, ListenerName, Protocol};
 use lb_net::{
-    Accepting, BindError, Changing, ClientPlaces, Limit, ListenOptions, MakeService, MakeUdpService,
-    Presence, Receiving, WorkerCommands, WorkerGone,
+    AcceptWhen, Accepting, BindError, Changing, ClientPlaces, Limit, ListenOptions, MakeService,
+    MakeUdpService, Presence, Receiving, WorkerCommands, WorkerGone,
 };
 use lb_runtime::Runtime;
+use lb_telemetry::access_log::AccessLogs;
 use lb_telemetry::metrics::{ListenerSheet, PerWorker};
 
 /// All listeners that there are. One change at a time is its caller's business.
 pub(crate) struct Listeners {
     workers: Vec<WorkerCommands>,
     process_limit: Limit,
+    logs: Arc<AccessLogs>,
     held: Mutex<BTreeMap<ListenerName, Held>>,
     udp: Mutex<udp::Addresses>,
 }
@@ -36,7 +38,7 @@ pub(crate) struct Held {
     clients: ClientPlaces,
     protocol: Protocol,
     addresses: BTreeSet<SocketAddr>,
-    keepalive: Option<Duration>,
+    options: ListenOptions,
 }
 
 impl Held {
@@ -44,10 +46,29 @@ impl Held {
         Proxy::new(name.clone(), Arc::clone(runtime), Arc::clone(&self.metrics), self.clients.clone())
     }
 
+    /// Who serves its connections; for sockets that were those of `former`, if it has taken them over.
+    fn service(
+        &self,
+        name: &ListenerName,
+        former: Option<&ListenerName>,
+        runtime: &Arc<Runtime>,
+        logs: &Arc<AccessLogs>,
+    ) -> Arc<dyn MakeService> {
+        if self.protocol != Protocol::Http {
+            let proxy = self.proxy(name, runtime);
+            return Arc::new(
+                former.map_or_else(|| proxy.clone(), |former| proxy.clone().in_place_of(former)),
+            );
+        }
+        let (metrics, clients) = (Arc::clone(&self.metrics), self.clients.clone());
+        let gateway = Gateway::new(name.clone(), Arc::clone(runtime), metrics, clients, Arc::clone(logs));
+        Arc::new(former.map_or_else(|| gateway.clone(), |former| gateway.clone().in_place_of(former)))
+    }
+
     /// The addresses that it accepts connections at.
     fn tcp(&self) -> BTreeSet<SocketAddr> {
         match self.protocol {
-            Protocol::Tcp | Protocol::Tls => self.addresses.clone(),
+            Protocol::Tcp | Protocol::Tls | Protocol::Http => self.addresses.clone(),
             Protocol::Udp => BTreeSet::new(),
         }
     }
@@ -55,7 +76,7 @@ impl Held {
     /// The addresses that it receives datagrams at.
     fn udp(&self) -> BTreeSet<SocketAddr> {
         match self.protocol {
-            Protocol::Tcp | Protocol::Tls => BTreeSet::new(),
+            Protocol::Tcp | Protocol::Tls | Protocol::Http => BTreeSet::new(),
             Protocol::Udp => self.addresses.clone(),
         }
     }
@@ -72,7 +93,13 @@ pub(crate) struct Prepared {
 
 impl Listeners {
     pub(crate) fn new(workers: Vec<WorkerCommands>, process_limit: Limit) -> Self {
-        Self { workers, process_limit, held: Mutex::default(), udp: Mutex::default() }
+        let logs = Arc::default();
+        Self { workers, process_limit, logs, held: Mutex::default(), udp: Mutex::default() }
+    }
+
+    /// The access logs of those for HTTP.
+    pub(crate) fn access_logs(&self) -> &AccessLogs {
+        &self.logs
     }
 
     pub(crate) fn workers(&self) -> &[WorkerCommands] {
@@ -100,11 +127,12 @@ impl Listeners {
         }
         let mut bound = BTreeMap::new();
         for listener in config.listeners.iter().filter(of_tcp) {
-            let options = ListenOptions { keepalive: listener.keepalive };
-            let sockets = lb_net::bind_all(&new(listener), options, self.workers.len());
+            let sockets = lb_net::bind_all(&new(listener), options(listener), self.workers.len());
             bound.insert(listener.name.clone(), sockets.with_context(|| context(listener))?);
         }
         let udp = self.udp_addresses().prepare(config, self.workers.len())?;
+        // Opened anew in any case: who rotates logs asks for a reload.
+        self.logs.open(access_logs(config))?;
         Ok(Prepared { wanted, bound, udp })
     }
 
@@ -146,13 +174,15 @@ impl Listeners {
             if !before.get(&listener.name).is_some_and(same) {
                 let bind = listener.bind.iter().map(Bind::to_string).collect::<Vec<_>>().join(" ");
                 let protocol = listener.protocol.label();
-                tracing::info!(listener = %listener.name, bind, protocol, datapath = "splice", "listening");
+                let datapath = datapath(listener.protocol);
+                tracing::info!(listener = %listener.name, bind, protocol, datapath, "listening");
             }
         }
         for name in before.keys().filter(|name| !after.contains_key(*name)) {
             tracing::info!(listener = %name, "no longer listening; its connections go on");
         }
         *self.held.lock().unwrap_or_else(PoisonError::into_inner) = after;
+        self.logs.retain(access_logs(config));
         applied
     }
 
@@ -197,14 +227,7 @@ impl Listeners {
             ),
         };
         let addresses = prepared.wanted.get(&listener.name).cloned().unwrap_or_default();
-        Held {
-            limit,
-            metrics,
-            clients,
-            protocol: listener.protocol,
-            addresses,
-            keepalive: listener.keepalive,
-        }
+        Held { limit, metrics, clients, protocol: listener.protocol, addresses, options: options(listener) }
     }
 
     /// Has sockets that were `former`'s go on as those of another listener, or of the same in another way.
@@ -215,14 +238,14 @@ impl Listeners {
         (name, held): (&ListenerName, &Held),
         runtime: &Arc<Runtime>,
     ) {
-        let service: Arc<dyn MakeService> = Arc::new(held.proxy(name, runtime).in_place_of(former));
+        let service = held.service(name, Some(former), runtime, &self.logs);
         for worker in &self.workers {
             let changing = Changing {
                 listener: name.to_string(),
                 addresses: addresses.clone(),
                 limits: self.limits(held),
                 service: Arc::clone(&service),
-                keepalive: held.keepalive,
+                options: held.options,
             };
             told(worker.change(changing).await);
         }
@@ -235,7 +258,7 @@ impl Listeners {
         sockets: Vec<Vec<TcpListener>>,
         runtime: &Arc<Runtime>,
     ) {
-        let service: Arc<dyn MakeService> = Arc::new(held.proxy(name, runtime));
+        let service = held.service(name, None, runtime, &self.logs);
         for (worker, sockets) in self.workers.iter().zip(sockets).filter(|(_, sockets)| !sockets.is_empty()) {
             let accepting = Accepting {
                 listener: name.to_string(),
@@ -278,10 +301,20 @@ fn handed_over(
     wanted: &BTreeSet<SocketAddr>,
 ) -> Vec<SocketAddr> {
     let before = known.tcp();
-    if former == name && known.keepalive == held.keepalive && before.is_subset(wanted) {
+    if former == name
+        && known.protocol == held.protocol
+        && known.options == held.options
+        && before.is_subset(wanted)
+    {
         return Vec::new();
     }
     before.intersection(&held.tcp()).copied().collect()
+}
+
+/// Where the listeners of `config` write their access logs.
+fn access_logs(config: &Config) -> impl Iterator<Item = &AccessLogDestination> {
+    let http = config.listeners.iter().filter_map(|listener| listener.http.as_ref());
+    http.filter_map(|http| http.access_log.as_ref()).map(|log| &log.destination)
 }
 
 /// A worker that is gone has told the log why.
@@ -294,10 +327,28 @@ fn told(result: Result<(), WorkerGone>) {
 /// Descriptors that listening takes on each worker: a socket for each address and, for datagrams, what watches the flows there.
 pub(crate) fn descriptors(config: &Config) -> usize {
     let each = |listener: &Listener| match listener.protocol {
-        Protocol::Tcp | Protocol::Tls => addresses(listener).len(),
+        Protocol::Tcp | Protocol::Tls | Protocol::Http => addresses(listener).len(),
         Protocol::Udp => 2 * addresses(listener).len(),
     };
     config.listeners.iter().map(each).sum()
+}
+
+/// Through what clients of a listener go: for those who look on.
+pub(crate) fn datapath(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp | Protocol::Tls | Protocol::Udp => "splice",
+        Protocol::Http => "gateway",
+    }
+}
+
+/// What connections inherit from the listener's sockets.
+fn options(listener: &Listener) -> ListenOptions {
+    let accept = match listener.protocol {
+        Protocol::Http => AcceptWhen::DataHasCome,
+        // A server may speak first; and a backend's time-outs are those of the client.
+        Protocol::Tcp | Protocol::Tls | Protocol::Udp => AcceptWhen::Connected,
+    };
+    ListenOptions { keepalive: listener.keepalive, accept }
 }
 
 /// Every address that a listener stands for here. `*` means every address that there is: on a host without IPv6 that is

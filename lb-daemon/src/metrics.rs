@@ -34,6 +34,7 @@ pub(crate) fn of(daemon: &Daemon) -> String {
         started: Duration::from_secs(look.history.started_at),
         process: Process::read(),
         log_lines_dropped: daemon.logging.dropped_lines(),
+        access_log_lines_lost: daemon.listeners.access_logs().lost(),
         configuration: configuration(daemon, &look),
         workers: &daemon.workers,
         listeners: listeners.collect(),

@@ -16,7 +16,7 @@ use lb_runtime::{BackendView, Drain, OverrideTarget, PoolView, SLOW_START_STEPS}
 use crate::clock::unix_now;
 use crate::daemon::Daemon;
 use crate::discovery::describe;
-use crate::listeners::Held;
+use crate::listeners::{self, Held};
 use crate::look::Look;
 
 /// The state of everything at this moment.
@@ -51,7 +51,7 @@ fn listener(look: &Look, settings: &lb_model::Listener, Held { metrics, .. }: &H
         bind: settings.bind.iter().map(Bind::to_string).collect(),
         protocol: settings.protocol.label().into(),
         pools: pools.map(|pool| pool.name.to_string()).collect(),
-        datapath: "splice".into(),
+        datapath: listeners::datapath(settings.protocol).into(),
         datapath_reason: None,
         connections: metrics.iter().map(|sheet| sheet.active()).sum(),
         max_connections: settings.max_connections.map(|max| u64::from(max.get())),
