@@ -6,7 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use lb_model::{BackendAddress, Bind, BindHost};
-use lb_tests::{Backend, Behaviour, Hello, Lab, Launch, Namespace, cli, client};
+use lb_tests::{
+    Backend, Behaviour, BodyEnd, Hello, HttpBackend, HttpMessage, Lab, Launch, Namespace, cli, client,
+    response,
+};
 use toml::{Table, Value};
 
 /// One way in, and everywhere that it may lead.
@@ -15,9 +18,17 @@ struct Way {
     address: SocketAddr,
     /// Where the client has to come from, if the listener has an allow list.
     source: Option<IpAddr>,
-    /// What the client has to say first.
+    speaks: Speaks,
+    /// What the client has to say first: of HTTP, all that it says.
     hello: Vec<u8>,
     backends: Vec<SocketAddr>,
+}
+
+/// What is spoken on a way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Speaks {
+    Bytes,
+    Http,
 }
 
 #[test]
@@ -60,10 +71,18 @@ fn serves_on_all_its_listeners(network: &Namespace, file: &Path) {
         let (prefix, flag) = if ip.is_ipv4() { (32, "") } else { (128, "nodad") };
         network.ip(&format!("address add {ip}/{prefix} dev lo {flag}")).unwrap();
     }
-    let addresses: BTreeSet<SocketAddr> = ways.iter().flat_map(|way| way.backends.iter().copied()).collect();
-    let backends: Vec<_> = addresses
+    let addresses = |speaks| -> BTreeSet<SocketAddr> {
+        let ways = ways.iter().filter(|way| way.speaks == speaks);
+        ways.flat_map(|way| way.backends.iter().copied()).collect()
+    };
+    let backends: Vec<_> = addresses(Speaks::Bytes)
         .into_iter()
         .map(|address| Backend::start_in(network, &address.to_string(), address, Behaviour::Tag))
+        .collect();
+    let name = |address: SocketAddr| move |_: &HttpMessage| response(200, address.to_string().as_bytes());
+    let _servers: Vec<_> = addresses(Speaks::Http)
+        .into_iter()
+        .map(|address| network.enter(|| HttpBackend::answering("", address, name(address))))
         .collect();
 
     let _daemon = Launch::with_file(file).inside(network).start();
@@ -75,6 +94,12 @@ fn serves_on_all_its_listeners(network: &Namespace, file: &Path) {
             })
             .unwrap_or_else(|error| panic!("{}: {}: {error}", file.display(), way.address));
         (&stream).write_all(&way.hello).unwrap();
+        if way.speaks == Speaks::Http {
+            let got = HttpMessage::read(&stream, BodyEnd::AsFieldsSay).unwrap().unwrap();
+            let is_served = way.backends.iter().any(|backend| backend.to_string() == got.text());
+            assert!(got.status() == 200 && is_served, "{}: {got:?}", way.listener);
+            continue;
+        }
         let name = client::read_line(&stream).unwrap_or_else(|error| {
             panic!("{}: {} at {}: {error}", file.display(), way.listener, way.address)
         });
@@ -89,7 +114,7 @@ fn serves_on_all_its_listeners(network: &Namespace, file: &Path) {
         let (bytes, _) = client::read_to_end(&stream);
         assert!(bytes.ends_with(&[&way.hello, GOODBYE].concat()), "{}: {bytes:?}", way.listener);
     }
-    assert!(ways.is_empty() || backends.iter().any(|backend| backend.accepted() > 0));
+    assert!(backends.is_empty() || backends.iter().any(|backend| backend.accepted() > 0));
 }
 
 fn effective(file: &Path) -> Table {
@@ -104,9 +129,11 @@ fn effective(file: &Path) -> Table {
 fn ways(config: &Table) -> Vec<Way> {
     let mut ways = vec![];
     for (name, listener) in table(config, "listeners") {
-        if text(listener, "protocol") == "udp" {
-            continue;
-        }
+        let speaks = match text(listener, "protocol") {
+            "udp" => continue,
+            "http" => Speaks::Http,
+            _ => Speaks::Bytes,
+        };
         for bind in texts(listener, "bind") {
             let bind: Bind = bind.parse().unwrap();
             let (first, last) = (bind.ports.first(), bind.ports.last());
@@ -116,6 +143,7 @@ fn ways(config: &Table) -> Vec<Way> {
                         listener: name.clone(),
                         address: SocketAddr::new(ip, port),
                         source: allowed_source(listener, ip),
+                        speaks,
                         hello,
                         backends:
                             backend_addresses(config, pool).map(|b| b.for_listener_port(port)).collect(),
@@ -130,8 +158,10 @@ fn ways(config: &Table) -> Vec<Way> {
 /// The pools behind a listener, each with what a client has to say first who wants to get there.
 fn pools(listener: &Value) -> Vec<(Vec<u8>, &str)> {
     let pool = listener.get("pool").map(|pool| pool.as_str().unwrap());
-    if text(listener, "protocol") != "tls" {
-        return vec![(vec![], pool.unwrap())];
+    match text(listener, "protocol") {
+        "tls" => {}
+        "http" => return routes(listener, pool),
+        _ => return vec![(vec![], pool.unwrap())],
     }
     let default = pool.map(|pool| (Hello::to("nobody.invalid").bytes(), pool));
     let routes = listener.get("sni").and_then(Value::as_array).into_iter().flatten();
@@ -140,6 +170,20 @@ fn pools(listener: &Value) -> Vec<(Vec<u8>, &str)> {
             let hello = Hello::to(&name.replace('*', "any")).offering(&texts(route, "alpn"));
             (hello.bytes(), text(route, "pool"))
         })
+    });
+    routed.chain(default).collect()
+}
+
+/// The same of a listener for HTTP.
+fn routes<'a>(listener: &'a Value, pool: Option<&'a str>) -> Vec<(Vec<u8>, &'a str)> {
+    let request =
+        |host: &str, path: &str| format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes();
+    let default = pool.map(|pool| (request("nobody.invalid", "/"), pool));
+    let routes = listener.get("routes").and_then(Value::as_array).into_iter().flatten();
+    let routed = routes.map(|route| {
+        let host = texts(route, "hosts").first().copied().unwrap_or("nobody.invalid");
+        let path = route.get("path_prefix").and_then(Value::as_str).unwrap_or("/");
+        (request(host, path), text(route, "pool"))
     });
     routed.chain(default).collect()
 }

@@ -20,6 +20,7 @@ mod failover;
 mod fds;
 mod half_close;
 mod health;
+mod http;
 mod lab;
 mod limits;
 mod metrics;

@@ -330,8 +330,9 @@ fn a_scrape_has_what_the_reference_page_says_and_nothing_else() {
         &[b.entry("max_connections = 5")],
         "health_check = { type = \"tcp\", interval = \"100ms\" }",
     );
-    // Some metrics are of datagrams only.
+    // Some metrics are of datagrams only, some of requests.
     let config = config.udp_listener("dns", at.port(1), "").pool("dns", [&b], "");
+    let config = config.http_listener("site", at.port(2), "").pool("site", [&b], "");
     let daemon = Daemon::start(config);
     eventually(PATIENCE, "it is checked", || daemon.metrics().contains("sluice_backend_check_success{"));
     let text = daemon.metrics();

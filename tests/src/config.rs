@@ -33,6 +33,11 @@ impl Config {
         self.listener_of("udp", name, bind, lines)
     }
 
+    /// The same, of HTTP.
+    pub fn http_listener(self, name: &str, bind: impl fmt::Display, lines: &str) -> Self {
+        self.listener_of("http", name, bind, lines)
+    }
+
     fn listener_of(mut self, protocol: &str, name: &str, bind: impl fmt::Display, lines: &str) -> Self {
         self.tables += &format!(
             "[listeners.{name}]\nbind = [\"{bind}\"]\nprotocol = \"{protocol}\"\npool = \"{name}\"\n{lines}\n\n"
