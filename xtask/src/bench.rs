@@ -4,16 +4,18 @@
 //! the backend, so throughput alone would measure them too. Rounds of all peers are interleaved in rotating order and
 //! ratios are taken round by round, so that what else happens on the machine hits all alike.
 //!
-//! Outside ([`run`]) this builds the daemon and enters the [`sandbox`]; inside, [`l4`] runs the cases.
+//! Outside ([`run`]) this builds the daemon and enters the [`sandbox`]; inside, [`proxy`] runs the cases.
 
+mod allocations;
 pub(crate) mod backend;
 mod case;
 mod datagrams;
-mod l4;
+mod http;
 pub(crate) mod load;
 mod outcome;
 mod peer;
 mod process;
+mod proxy;
 mod report;
 mod sandbox;
 mod stats;
@@ -40,6 +42,9 @@ pub(crate) struct Args {
 enum Layer {
     /// The L4 proxy: connections, bulk, idle memory, small messages, PROXY protocol, SNI, datagrams.
     L4(Options),
+    /// The gateway: requests on kept connections and on their own, small and large, idle memory, system calls, allocations;
+    /// without and with an access log.
+    Http(Options),
     /// The XDP program: nanoseconds a packet; as root.
     Xdp(xdp::Options),
 }
@@ -72,12 +77,13 @@ pub(crate) struct Options {
 
 /// Runs the benches; fails where a gate is missed.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let options = match &args.layer {
-        Layer::L4(options) => options,
+    let (layer, cases, options) = match &args.layer {
+        Layer::L4(options) => ("l4", case::L4.as_slice(), options),
+        Layer::Http(options) => ("http", case::HTTP.as_slice(), options),
         Layer::Xdp(options) => return xdp::run(options),
     };
     if options.inside {
-        return l4::run(options);
+        return proxy::run(layer, cases, options);
     }
     let sluice = match &options.sluice {
         Some(path) => path.canonicalize().with_context(|| path.display().to_string())?,
@@ -99,8 +105,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
 impl Options {
     /// The command that repeats this run.
-    fn command_line(&self) -> String {
-        let mut line = "cargo xtask bench l4".to_owned();
+    fn command_line(&self, layer: &str) -> String {
+        let mut line = format!("cargo xtask bench {layer}");
         let mut add = |option: String| {
             line.push(' ');
             line.push_str(&option);

@@ -11,12 +11,13 @@ use crate::step::{command_line, step};
 use crate::workspace::cargo;
 
 /// The Debian packages, with what they are for.
-const PACKAGES: [(&str, &str); 14] = [
+const PACKAGES: [(&str, &str); 15] = [
     ("bind9-dnsutils", "tests: dig"),
     ("curl", "tests, lab"),
     ("haproxy", "tests, bench: peer"),
     ("iproute2", "lab: namespaces and links"),
     ("libnginx-mod-stream", "tests, bench: peer"),
+    ("linux-perf", "bench, profiles"),
     ("nftables", "tests: faults"),
     ("nginx", "tests, bench: peer"),
     ("openssl", "tests"),
@@ -24,7 +25,7 @@ const PACKAGES: [(&str, &str); 14] = [
     ("prometheus", "tests: metrics and alerts"),
     ("python3", "bench: finds Envoy"),
     (QEMU, "tests: other kernels"),
-    ("strace", "tests, profiles"),
+    ("strace", "tests, bench, profiles"),
     ("util-linux", "bench: namespaces"),
 ];
 

@@ -11,15 +11,20 @@ use rustix::net::SocketFlags;
 use socket2::{Domain, Socket, Type};
 
 use crate::bench::datagrams::Answering;
-use crate::bench::wire::{CHUNK, HEADER, Header, Outgoing, Pattern, Preamble, Written, read};
+use crate::bench::wire::{CHUNK, Framing, Header, IncomingHead, Outgoing, Pattern, Preamble, Written, read};
 
-/// The backend's ports, on every loopback address: one for each thing that a connection may begin with.
-const PORTS: [(Preamble, u16); 3] =
-    [(Preamble::None, 7100), (Preamble::ProxyHeader, 7101), (Preamble::ClientHello, 7102)];
+/// The backend's ports, on every loopback address: one for each thing that a connection may begin with, and framing.
+const PORTS: [(Preamble, Framing, u16); 4] = [
+    (Preamble::None, Framing::Plain, 7100),
+    (Preamble::ProxyHeader, Framing::Plain, 7101),
+    (Preamble::ClientHello, Framing::Plain, 7102),
+    (Preamble::None, Framing::Http, 7103),
+];
 
-/// The port for connections that begin so.
-pub(crate) fn port(preamble: Preamble) -> u16 {
-    PORTS.iter().find(|(known, _)| *known == preamble).map_or(0, |(_, port)| *port)
+/// The port for such connections.
+pub(crate) fn port(preamble: Preamble, framing: Framing) -> u16 {
+    let is_it = |(of_port, framed, _): &&(Preamble, Framing, u16)| (*of_port, *framed) == (preamble, framing);
+    PORTS.iter().find(is_it).map_or(0, |(_, _, port)| *port)
 }
 
 /// Runs the backend.
@@ -30,8 +35,8 @@ pub(crate) struct Args {}
 enum State {
     /// Reading what comes before everything else, of which this is there.
     Preamble(Preamble, Vec<u8>),
-    /// Reading a header, of which so much is there.
-    Header([u8; HEADER], usize),
+    /// Reading a header.
+    Header(IncomingHead),
     /// Reading a payload, of which so much is there.
     Payload(Header, u64),
     /// Writing a reply.
@@ -41,6 +46,7 @@ enum State {
 /// One accepted connection.
 struct Connection {
     stream: TcpStream,
+    framing: Framing,
     state: State,
     /// What epoll watches it for.
     interest: EventFlags,
@@ -60,15 +66,15 @@ pub(crate) fn run(Args {}: &Args) -> Result<()> {
 
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     let listeners = PORTS
-        .map(|(preamble, port)| Ok((preamble, listen(port)?)))
+        .map(|(preamble, framing, port)| Ok((preamble, framing, listen(port)?)))
         .into_iter()
         .collect::<Result<Vec<_>>>()?;
-    for ((_, listener), token) in listeners.iter().zip(LISTENERS..) {
+    for ((_, _, listener), token) in listeners.iter().zip(LISTENERS..) {
         epoll::add(&epoll, listener, EventData::new_u64(token), EventFlags::IN)?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let _in_its_context = runtime.enter();
-    let mut answering = Answering::bind(port(Preamble::None))?;
+    let mut answering = Answering::bind(port(Preamble::None, Framing::Plain))?;
     for (socket, token) in answering.sockets().zip(DATAGRAMS..) {
         epoll::add(&epoll, socket, EventData::new_u64(token), EventFlags::IN)?;
     }
@@ -89,8 +95,8 @@ pub(crate) fn run(Args {}: &Args) -> Result<()> {
             if answering.answer_all(at(DATAGRAMS), &pattern)? {
                 continue;
             }
-            if let Some((preamble, listener)) = listeners.get(at(LISTENERS)) {
-                accept_all(&epoll, listener, *preamble, &mut connections, &mut free)?;
+            if let Some((preamble, framing, listener)) = listeners.get(at(LISTENERS)) {
+                accept_all(&epoll, listener, (*preamble, *framing), &mut connections, &mut free)?;
                 continue;
             }
             let slot = usize::try_from(token.u64()).unwrap_or(usize::MAX);
@@ -121,7 +127,7 @@ fn listen(port: u16) -> Result<Socket> {
 fn accept_all(
     epoll: impl AsFd,
     listener: &Socket,
-    preamble: Preamble,
+    (preamble, framing): (Preamble, Framing),
     connections: &mut Vec<Option<Connection>>,
     free: &mut Vec<usize>,
 ) -> Result<()> {
@@ -140,10 +146,10 @@ fn accept_all(
         epoll::add(&epoll, &stream, EventData::new_u64(slot as u64), interest)?;
         if let Some(place) = connections.get_mut(slot) {
             let state = match preamble {
-                Preamble::None => State::Header([0; HEADER], 0),
+                Preamble::None => State::Header(IncomingHead::default()),
                 Preamble::ProxyHeader | Preamble::ClientHello => State::Preamble(preamble, Vec::new()),
             };
-            *place = Some(Connection { stream, state, interest });
+            *place = Some(Connection { stream, framing, state, interest });
         }
     }
 }
@@ -161,7 +167,7 @@ impl Connection {
         if let State::Reply(reply) = &mut self.state
             && reply.write(&self.stream, pattern)? == Written::All
         {
-            self.state = State::Header([0; HEADER], 0);
+            self.state = State::Header(IncomingHead::default());
         }
         Ok(Next::Keep)
     }
@@ -175,26 +181,19 @@ impl Connection {
                 return Ok(());
             };
             received = received.get(length - before..).unwrap_or_default();
-            self.state = State::Header([0; HEADER], 0);
+            self.state = State::Header(IncomingHead::default());
         }
-        if let State::Header(header, have) = &mut self.state {
-            let taken = received.len().min(HEADER - *have);
-            let (head, rest) = received.split_at(taken);
-            if let Some(place) = header.get_mut(*have..*have + taken) {
-                place.copy_from_slice(head);
-            }
-            *have += taken;
+        if let State::Header(head) = &mut self.state {
+            let Some((header, rest)) = head.request(self.framing, received)? else { return Ok(()) };
             received = rest;
-            if *have == HEADER {
-                self.state = State::Payload(Header::decode(header), 0);
-            }
+            self.state = State::Payload(header, 0);
         }
         if let State::Payload(header, have) = &mut self.state {
             pattern.check(header.seed.wrapping_add(*have), received)?;
             *have += received.len() as u64;
             ensure!(*have <= header.payload, "more payload than announced");
             if *have == header.payload {
-                self.state = State::Reply(Outgoing::reply(*header));
+                self.state = State::Reply(Outgoing::reply(self.framing, *header));
             }
         }
         Ok(())

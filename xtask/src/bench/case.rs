@@ -1,7 +1,7 @@
 //! The cases: which load, what of it is counted, and what the result is held to.
 
 use crate::bench::peer::Peer;
-use crate::bench::wire::{Preamble, Transport};
+use crate::bench::wire::{Framing, Preamble, Transport};
 
 /// One case of the bench.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +24,8 @@ pub(crate) struct Case {
     pub(crate) rounds: usize,
     /// The load of one round.
     pub(crate) load: Load,
+    /// Threads that a proxy works with, each on a CPU.
+    pub(crate) workers: usize,
 }
 
 /// What proxies are set up for.
@@ -41,13 +43,19 @@ pub(crate) enum Job {
     Udp,
     /// The same, in flows that end with the first reply.
     Dns,
+    /// To proxy HTTP/1.1, as a gateway that logs nothing.
+    Http,
+    /// The same, with a JSON line in the access log for each request.
+    HttpLogged,
 }
 
 impl Job {
     /// What a client of the proxy begins with.
     pub(crate) fn client_preamble(self) -> Preamble {
         match self {
-            Self::Tcp | Self::ProxyOut | Self::Udp | Self::Dns => Preamble::None,
+            Self::Tcp | Self::ProxyOut | Self::Udp | Self::Dns | Self::Http | Self::HttpLogged => {
+                Preamble::None
+            }
             Self::ProxyIn => Preamble::ProxyHeader,
             Self::Sni => Preamble::ClientHello,
         }
@@ -56,7 +64,9 @@ impl Job {
     /// What the proxy, as the backend's client, begins with.
     pub(crate) fn backend_preamble(self) -> Preamble {
         match self {
-            Self::Tcp | Self::ProxyIn | Self::Udp | Self::Dns => Preamble::None,
+            Self::Tcp | Self::ProxyIn | Self::Udp | Self::Dns | Self::Http | Self::HttpLogged => {
+                Preamble::None
+            }
             Self::ProxyOut => Preamble::ProxyHeader,
             Self::Sni => Preamble::ClientHello,
         }
@@ -65,8 +75,18 @@ impl Job {
     /// Whether it is about datagrams.
     pub(crate) fn transport(self) -> Transport {
         match self {
-            Self::Tcp | Self::ProxyIn | Self::ProxyOut | Self::Sni => Transport::Stream,
+            Self::Tcp | Self::ProxyIn | Self::ProxyOut | Self::Sni | Self::Http | Self::HttpLogged => {
+                Transport::Stream
+            }
             Self::Udp | Self::Dns => Transport::Datagram,
+        }
+    }
+
+    /// How requests and replies are written.
+    pub(crate) fn framing(self) -> Framing {
+        match self {
+            Self::Tcp | Self::ProxyIn | Self::ProxyOut | Self::Sni | Self::Udp | Self::Dns => Framing::Plain,
+            Self::Http | Self::HttpLogged => Framing::Http,
         }
     }
 }
@@ -82,6 +102,10 @@ pub(crate) enum Cost {
     PerGibibyte,
     /// Bytes of memory an idle connection.
     Memory,
+    /// System calls a request.
+    SystemCalls,
+    /// Allocations of memory a request.
+    Allocations,
 }
 
 /// What an exchange stands for.
@@ -91,6 +115,7 @@ pub(crate) enum Exchange {
     Message,
     /// A flow of one datagram and its answer.
     Flow,
+    Request,
 }
 
 /// What our figure is held to.
@@ -121,7 +146,7 @@ pub(crate) struct Load {
     pub(crate) request: u64,
     /// Bytes of a reply.
     pub(crate) reply: u64,
-    /// Connections a second, where they come by the clock.
+    /// Exchanges a second, where they come by the clock.
     pub(crate) rate: Option<u32>,
     /// Exchanges at a time in each flow of datagrams.
     pub(crate) window: u64,
@@ -181,10 +206,11 @@ const OVERHEAD: Case = Case {
     gate: None,
     rounds: 5,
     load: CONNECTIONS,
+    workers: 1,
 };
 
-/// All cases, in the order in which they run.
-pub(crate) const CASES: [Case; 12] = [
+/// The cases of the L4 proxy, in the order in which they run.
+pub(crate) const L4: [Case; 12] = [
     Case {
         name: "l4.conn",
         title: "CPU per TCP connection, 64 clients at full speed",
@@ -195,6 +221,7 @@ pub(crate) const CASES: [Case; 12] = [
         gate: Some(Gate::Aim(0.95)),
         rounds: AIM_ROUNDS,
         load: CONNECTIONS,
+        workers: 1,
     },
     Case {
         name: "l4.conn.rate",
@@ -206,6 +233,7 @@ pub(crate) const CASES: [Case; 12] = [
         gate: None,
         rounds: 5,
         load: Load { connections: 12_000, rate: Some(4000), ..CONNECTIONS },
+        workers: 1,
     },
     Case {
         name: "l4.bulk",
@@ -217,6 +245,7 @@ pub(crate) const CASES: [Case; 12] = [
         gate: Some(Gate::Ratio(0.75)),
         rounds: 5,
         load: BULK,
+        workers: 1,
     },
     Case {
         name: "l4.bulk.up",
@@ -228,6 +257,7 @@ pub(crate) const CASES: [Case; 12] = [
         gate: None,
         rounds: 5,
         load: Load { request: BULK.reply, reply: BULK.request, ..BULK },
+        workers: 1,
     },
     Case {
         name: "l4.idle",
@@ -239,6 +269,7 @@ pub(crate) const CASES: [Case; 12] = [
         gate: Some(Gate::Absolute(2500.0)),
         rounds: 5,
         load: Load { connections: 10_000, ..CONNECTIONS },
+        workers: 1,
     },
     Case {
         name: "l4.stream",
@@ -258,6 +289,7 @@ pub(crate) const CASES: [Case; 12] = [
             rate: None,
             window: 1,
         },
+        workers: 1,
     },
     Case {
         name: "l4.proxy.in",
@@ -287,6 +319,7 @@ pub(crate) const CASES: [Case; 12] = [
         gate: Some(Gate::Ratio(0.70)),
         rounds: 9,
         load: DATAGRAMS,
+        workers: 1,
     },
     Case {
         name: "l4.udp.single",
@@ -298,6 +331,7 @@ pub(crate) const CASES: [Case; 12] = [
         gate: None,
         rounds: 5,
         load: Load { window: 1, ..DATAGRAMS },
+        workers: 1,
     },
     Case {
         name: "l4.udp.dns",
@@ -309,6 +343,145 @@ pub(crate) const CASES: [Case; 12] = [
         gate: None,
         rounds: 5,
         load: Load { connections: 40_000, exchanges: 1, request: 60, window: 1, ..DATAGRAMS },
+        workers: 1,
+    },
+];
+
+/// 64 clients that keep their connections, 1 KiB each time.
+const REQUESTS: Load = Load {
+    connections: 64,
+    concurrency: 64,
+    exchanges: 2500,
+    request: 0,
+    reply: 1024,
+    rate: None,
+    window: 1,
+};
+
+/// What most cases of HTTP have in common.
+const REQUEST: Case = Case {
+    name: "",
+    title: "",
+    job: Job::Http,
+    cost: Cost::PerExchange(Exchange::Request),
+    peers: PEERS,
+    reference: &[Peer::Nginx],
+    gate: None,
+    rounds: 7,
+    load: REQUESTS,
+    workers: 1,
+};
+
+/// The same 20,000 times a second.
+const PACED: Load = Load { rate: Some(20_000), ..REQUESTS };
+
+/// 64 KiB each time.
+const LARGE: Load = Load { exchanges: 1000, reply: 64 << 10, ..REQUESTS };
+
+/// A connection for each request.
+const SHORT: Load = Load { connections: 20_000, exchanges: 1, ..REQUESTS };
+
+/// The cases of the gateway, in the order in which they run.
+pub(crate) const HTTP: [Case; 13] = [
+    Case {
+        name: "http.keepalive",
+        title: "CPU per request, 64 kept connections, 1 KiB",
+        gate: Some(Gate::Ratio(0.85)),
+        ..REQUEST
+    },
+    Case {
+        name: "http.keepalive.rate",
+        title: "CPU per request at 20,000 a second, 64 kept connections, 1 KiB",
+        gate: Some(Gate::Aim(0.96)),
+        rounds: AIM_ROUNDS,
+        load: PACED,
+        ..REQUEST
+    },
+    Case {
+        name: "http.large",
+        title: "CPU per request, 64 kept connections, 64 KiB",
+        gate: Some(Gate::Ratio(0.80)),
+        load: LARGE,
+        ..REQUEST
+    },
+    Case {
+        name: "http.conn",
+        title: "CPU per request on a connection of its own, 64 clients, 1 KiB",
+        gate: Some(Gate::Ratio(0.88)),
+        load: SHORT,
+        ..REQUEST
+    },
+    Case {
+        name: "http.workers",
+        title: "CPU per request, two workers, 64 kept connections, 1 KiB",
+        gate: Some(Gate::Ratio(0.87)),
+        workers: 2,
+        ..REQUEST
+    },
+    Case {
+        name: "http.idle",
+        title: "memory per idle connection that has carried one request",
+        cost: Cost::Memory,
+        gate: Some(Gate::Absolute(1200.0)),
+        rounds: 5,
+        load: Load { connections: 10_000, exchanges: 1, ..REQUESTS },
+        ..REQUEST
+    },
+    Case {
+        name: "http.calls",
+        title: "system calls per request, 64 kept connections, 1 KiB",
+        cost: Cost::SystemCalls,
+        rounds: 1,
+        load: Load { exchanges: 200, ..REQUESTS },
+        ..REQUEST
+    },
+    Case {
+        name: "http.allocations",
+        title: "allocations per request, 64 kept connections, 1 KiB",
+        cost: Cost::Allocations,
+        rounds: 1,
+        load: Load { exchanges: 200, ..REQUESTS },
+        ..REQUEST
+    },
+    Case {
+        name: "http.logged.keepalive",
+        title: "as http.keepalive, with a JSON line of access log each",
+        job: Job::HttpLogged,
+        gate: Some(Gate::Ratio(0.85)),
+        ..REQUEST
+    },
+    Case {
+        name: "http.logged.keepalive.rate",
+        title: "as http.keepalive.rate, with a JSON line of access log each",
+        job: Job::HttpLogged,
+        gate: Some(Gate::Aim(0.96)),
+        rounds: AIM_ROUNDS,
+        load: PACED,
+        ..REQUEST
+    },
+    Case {
+        name: "http.logged.large",
+        title: "as http.large, with a JSON line of access log each",
+        job: Job::HttpLogged,
+        gate: Some(Gate::Ratio(0.80)),
+        load: LARGE,
+        ..REQUEST
+    },
+    Case {
+        name: "http.logged.conn",
+        title: "as http.conn, with a JSON line of access log each",
+        job: Job::HttpLogged,
+        gate: Some(Gate::Ratio(0.88)),
+        load: SHORT,
+        ..REQUEST
+    },
+    Case {
+        name: "http.logged.workers",
+        title: "as http.workers, with a JSON line of access log each",
+        job: Job::HttpLogged,
+        gate: Some(Gate::Ratio(0.87)),
+        workers: 2,
+        ..REQUEST
     },
 ];
 
@@ -338,9 +511,12 @@ impl Cost {
             Self::PerExchange(Exchange::Connection) => "µs/connection",
             Self::PerExchange(Exchange::Message) => "µs/message",
             Self::PerExchange(Exchange::Flow) => "µs/flow",
+            Self::PerExchange(Exchange::Request) => "µs/request",
             Self::PerDatagram => "µs/datagram",
             Self::PerGibibyte => "s/GiB",
             Self::Memory => "B/connection",
+            Self::SystemCalls => "calls/request",
+            Self::Allocations => "allocations/request",
         }
     }
 
@@ -350,9 +526,10 @@ impl Cost {
             Self::PerExchange(Exchange::Connection) => Some("connections/s"),
             Self::PerExchange(Exchange::Message) => Some("messages/s"),
             Self::PerExchange(Exchange::Flow) => Some("flows/s"),
+            Self::PerExchange(Exchange::Request) => Some("requests/s"),
             Self::PerDatagram => Some("datagrams/s"),
             Self::PerGibibyte => Some("GiB/s"),
-            Self::Memory => None,
+            Self::Memory | Self::SystemCalls | Self::Allocations => None,
         }
     }
 

