@@ -260,6 +260,7 @@ fn scrape(reconciler: &Reconciler, kernel: &Balancer) -> BTreeMap<String, u64> {
         started: Duration::ZERO,
         process: Process::default(),
         log_lines_dropped: 0,
+        access_log_lines_lost: 0,
         configuration: Configuration {
             generation: 1,
             snapshots: 1,
