@@ -33,13 +33,15 @@ impl LeastConnections {
     }
 }
 
-/// The one of several whose turn it is, by weight.
+/// The one of several whose turn it is, by weight. Each pass reads who is idle anew, and other workers change that: whom the
+/// first pass has seen is taken where a later one finds nobody.
 fn pick_idle(count: u32, mut idle: impl Iterator<Item = Contender> + Clone) -> Option<BackendIndex> {
     let first = idle.clone().next()?;
     let (members, total) =
         idle.clone().fold((0, 0u64), |(members, total), each| (members + 1, total + u64::from(each.weight)));
     if idle.clone().all(|each| each.weight == first.weight) {
-        return idle.nth(count as usize % members).map(|each| each.backend);
+        let turn = (count as usize).checked_rem(members).unwrap_or(0);
+        return Some(idle.nth(turn).unwrap_or(first).backend);
     }
     // Multiples of the golden ratio spread evenly over an interval, however few they are (Knuth, TAOCP 3, 6.4).
     let spread = u64::from(count).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -50,5 +52,5 @@ fn pick_idle(count: u32, mut idle: impl Iterator<Item = Contender> + Clone) -> O
             None => return Some(each.backend),
         }
     }
-    None
+    Some(first.backend)
 }

@@ -441,3 +441,35 @@ proptest! {
         prop_assert!(extra <= 0.05 + own as f64 / slots * 0.5, "{} of the survivors' slots moved", extra);
     }
 }
+
+/// Idle when it is looked at first, and never again: another worker has given it a connection meanwhile.
+struct Contested(std::cell::Cell<bool>);
+
+impl Candidates for Contested {
+    fn usable(&self, _: BackendIndex) -> bool {
+        true
+    }
+
+    fn in_flight(&self, _: BackendIndex) -> u32 {
+        u32::from(self.0.replace(true))
+    }
+
+    fn response_time(&self, _: BackendIndex) -> Option<Duration> {
+        None
+    }
+}
+
+#[test]
+fn counts_that_change_during_a_pick_do_no_harm() {
+    for weights in [[1, 1], [1, 2]] {
+        let members = [0, 1].map(|place: u16| Member {
+            index: BackendIndex(place),
+            name: ["a", "b"][usize::from(place)],
+            weight: weights[usize::from(place)],
+        });
+        let algorithm = LeastConnections::build(&members);
+        for count in 0..10 {
+            assert!(algorithm.pick(count, &Contested(false.into())).is_some());
+        }
+    }
+}
