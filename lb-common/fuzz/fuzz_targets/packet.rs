@@ -2,6 +2,7 @@
 //! outer one.
 #![no_main]
 
+use std::num::NonZeroU8;
 use std::sync::LazyLock;
 
 use lb_common::host::{HostPacket, HostTables, Sample};
@@ -47,7 +48,7 @@ static TABLES: LazyLock<HostTables> = LazyLock::new(|| {
     for (number, tunnel) in [v4, v6].into_iter().enumerate() {
         let mac = Mac::new([2, 0, 0, 0, 0, 1]);
         let (next_hop, interface_mac) = (mac, mac);
-        let (generation, interface, mtu, entropy) = (1, 1, 1500, u32::MAX);
+        let (generation, interface, mtu, entropy) = (NonZeroU8::MIN, 1, 1500, u32::MAX);
         tables.backends[number].store(&Backend {
             generation,
             next_hop,
