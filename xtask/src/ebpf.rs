@@ -35,7 +35,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     // Apart from everything else, which has other flags.
     let target = target_directory()?.join("ebpf");
     if args.check {
-        step("eBPF clippy", compile("clippy", &target)?.args(["--", "-D", "warnings"]))?;
+        // With everything that somebody may switch on.
+        step("eBPF clippy", compile("clippy", &target)?.args(["--all-features", "--", "-D", "warnings"]))?;
     }
     step("eBPF programs", &mut compile("build", &target)?)?;
     for program in PROGRAMS {
