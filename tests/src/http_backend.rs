@@ -98,6 +98,14 @@ impl HttpBackend {
         })
     }
 
+    /// One that takes a request on each connection and never answers.
+    pub fn silent(name: &str, address: SocketAddr) -> Self {
+        Self::start(name, address, |served| {
+            served.request()?;
+            served.read_to_end()
+        })
+    }
+
     /// Its entry in a pool's `backends`, with further keys (`weight = 3`).
     pub fn entry(&self, keys: &str) -> String {
         let comma = if keys.is_empty() { "" } else { ", " };
@@ -231,6 +239,12 @@ impl Served {
         let length = self.stream.read(&mut buffer)?;
         buffer.truncate(length);
         Ok(buffer)
+    }
+
+    /// Reads whatever comes, until the connection ends.
+    pub fn read_to_end(&mut self) -> io::Result<()> {
+        while !self.some()?.is_empty() {}
+        Ok(())
     }
 
     /// Sends these bytes.

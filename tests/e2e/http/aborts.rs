@@ -6,18 +6,9 @@ use lb_tests::{End, HttpBackend, eventually, observe, response};
 
 use super::{PATIENCE, Site};
 
-/// Takes a request and waits for the end of the connection.
-fn silent(at: std::net::SocketAddr) -> HttpBackend {
-    HttpBackend::start("b", at, |served| {
-        served.request()?;
-        while !served.some()?.is_empty() {}
-        Ok(())
-    })
-}
-
 #[test]
 fn a_client_that_goes_away_while_it_waits_stops_the_backend() {
-    let site = Site::start(silent, "", "");
+    let site = Site::start(|at| HttpBackend::silent("b", at), "", "");
     // On a connection that the daemon has had for long, and on one that it has just accepted.
     for (number, reset) in [(0, true), (1, false)] {
         let mut client = site.connect();
@@ -36,7 +27,7 @@ fn a_client_that_goes_away_while_it_waits_stops_the_backend() {
 
 #[test]
 fn a_client_that_goes_away_in_the_midst_of_its_body_stops_the_backend() {
-    let site = Site::start(silent, "", "");
+    let site = Site::start(|at| HttpBackend::silent("b", at), "", "");
     let mut client = site.connect();
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nhalf of it");
     site.backend.wait_raw(0, 100);

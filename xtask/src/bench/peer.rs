@@ -224,36 +224,39 @@ backends = ["{backend}"]
 }
 
 fn nginx(job: Job, workers: usize, listen: SocketAddr, backend: SocketAddr, open_files: u64) -> String {
-    let log = match job {
-        Job::Http => Some("access_log off;".to_owned()),
-        Job::HttpLogged => Some(format!(
-            "log_format json escape=json '{NGINX_LINE}'; access_log {SCRATCH}/nginx.access json buffer=64k;"
-        )),
-        Job::Tcp | Job::ProxyIn | Job::ProxyOut | Job::Sni | Job::Udp | Job::Dns => None,
-    };
-    if let Some(log) = log {
-        return nginx_http(&log, workers, listen, backend, open_files);
-    }
-    // Debian has the stream module in a file of its own, nginx.org's packages have it built in.
-    let module = Path::new("/usr/lib/nginx/modules/ngx_stream_module.so");
-    let load = if module.exists() { format!("load_module {};", module.display()) } else { String::new() };
     let name = Preamble::SERVER_NAME;
-    let (before, on, of_server) = match job {
-        Job::Tcp => (String::new(), "backlog=16384", "proxy_pass bench;"),
-        Job::ProxyIn => (String::new(), "backlog=16384 proxy_protocol", "proxy_pass bench;"),
-        Job::ProxyOut => (String::new(), "backlog=16384", "proxy_pass bench; proxy_protocol on;"),
-        Job::Sni => (
-            format!("map $ssl_preread_server_name $pool {{ {name} bench; }}"),
+    let stream = |before: &str, on: &str, of_server: &str| {
+        format!(
+            "stream {{
+    access_log off;
+    upstream bench {{ server {backend}; }}
+    {before}
+    server {{ listen {listen} reuseport {on}; {of_server} }}
+}}"
+        )
+    };
+    let server = match job {
+        Job::Tcp => stream("", "backlog=16384", "proxy_pass bench;"),
+        Job::ProxyIn => stream("", "backlog=16384 proxy_protocol", "proxy_pass bench;"),
+        Job::ProxyOut => stream("", "backlog=16384", "proxy_pass bench; proxy_protocol on;"),
+        Job::Sni => stream(
+            &format!("map $ssl_preread_server_name $pool {{ {name} bench; }}"),
             "backlog=16384",
             "ssl_preread on; proxy_pass $pool;",
         ),
-        Job::Udp => (String::new(), "udp rcvbuf=4m", "proxy_pass bench;"),
-        Job::Dns => {
-            (String::new(), "udp rcvbuf=4m", "proxy_pass bench; proxy_requests 1; proxy_responses 1;")
+        Job::Udp => stream("", "udp rcvbuf=4m", "proxy_pass bench;"),
+        Job::Dns => stream("", "udp rcvbuf=4m", "proxy_pass bench; proxy_requests 1; proxy_responses 1;"),
+        Job::Http => nginx_http("access_log off;", listen, backend),
+        Job::HttpLogged => {
+            let log = format!(
+                "log_format json escape=json '{NGINX_LINE}'; access_log {SCRATCH}/nginx.access json buffer=64k;"
+            );
+            nginx_http(&log, listen, backend)
         }
-        // Another module of it.
-        Job::Http | Job::HttpLogged => unreachable!("written above"),
     };
+    // Debian has the stream module in a file of its own, nginx.org's packages have it built in.
+    let module = Path::new("/usr/lib/nginx/modules/ngx_stream_module.so");
+    let load = if module.exists() { format!("load_module {};", module.display()) } else { String::new() };
     format!(
         "{load}
 daemon off;
@@ -262,12 +265,7 @@ pid {SCRATCH}/nginx.pid;
 error_log stderr crit;
 worker_processes {workers};
 events {{ worker_connections {open_files}; }}
-stream {{
-    access_log off;
-    upstream bench {{ server {backend}; }}
-    {before}
-    server {{ listen {listen} reuseport {on}; {of_server} }}
-}}
+{server}
 "
     )
 }
@@ -275,15 +273,9 @@ stream {{
 /// What a line of its access log has: what ours has.
 const NGINX_LINE: &str = r#"{"time":"$time_iso8601","client":"$remote_addr","host":"$host","method":"$request_method","path":"$request_uri","status":$status,"bytes":$body_bytes_sent,"duration":$request_time,"backend":"$upstream_addr","first_byte":"$upstream_header_time","user_agent":"$http_user_agent","id":"$request_id"}"#;
 
-fn nginx_http(log: &str, workers: usize, listen: SocketAddr, backend: SocketAddr, open_files: u64) -> String {
+fn nginx_http(log: &str, listen: SocketAddr, backend: SocketAddr) -> String {
     format!(
-        "daemon off;
-user root;
-pid {SCRATCH}/nginx.pid;
-error_log stderr crit;
-worker_processes {workers};
-events {{ worker_connections {open_files}; }}
-http {{
+        "http {{
     {log}
     keepalive_requests 1000000;
     keepalive_timeout 10m;
@@ -298,8 +290,7 @@ http {{
             proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
         }}
     }}
-}}
-"
+}}"
     )
 }
 

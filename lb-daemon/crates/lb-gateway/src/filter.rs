@@ -56,7 +56,7 @@ impl Filter {
     }
 }
 
-/// A chain of filters that has come to an end, for now.
+/// How far a message has got along a chain of filters.
 pub(crate) enum Walk<M> {
     /// All have seen the message.
     Done,

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use lb_dial::before;
 use lb_http::{EditError, Framing, KnownField, ResponseHead};
-use lb_model::Termination;
-use lb_net::{Counts, RelayEnd, Side, Timer, Wire, relay};
+use lb_net::{Counts, Timer, Wire, relay};
 use lb_telemetry::metrics::RequestEnd;
 
 use crate::conn::After;
@@ -41,7 +40,7 @@ pub(crate) async fn run(exchange: &mut Exchange<'_>, mut upstream: Upstream) -> 
     exchange.record.bytes_in += counts.to_backend.get();
     exchange.record.bytes_out += counts.to_client.get();
     exchange.record.end = Some(RequestEnd::Upgraded);
-    Ok(After::End(terminated(end)))
+    Ok(After::End(end.into()))
 }
 
 /// Has both sides take what was read before they were relayed.
@@ -65,15 +64,4 @@ fn keep_upgrade(response: &mut ResponseHead, value: &mut Vec<u8>) -> Result<(), 
     fields.remove_hop_by_hop();
     fields.set(KnownField::Connection, b"upgrade")?;
     fields.set(KnownField::Upgrade, value)
-}
-
-fn terminated(end: RelayEnd) -> Termination {
-    match end {
-        RelayEnd::Finished => Termination::Finished,
-        RelayEnd::Reset(Side::Client) => Termination::ClientReset,
-        RelayEnd::Reset(Side::Backend) => Termination::BackendReset,
-        RelayEnd::Lost(Side::Client) => Termination::ClientLost,
-        RelayEnd::Lost(Side::Backend) => Termination::BackendLost,
-        RelayEnd::Idle => Termination::IdleTimeout,
-    }
 }

@@ -18,8 +18,7 @@ use lb_model::{NoRoute, Termination};
 use lb_net::sniff::alert::Alert;
 use lb_net::sniff::client_hello::ClientHello;
 use lb_net::{
-    Accepted, ClientPlace, MakeService, RelayEnd, ResetIfCut, Service, Side, Timer, Worker, close_with,
-    relay, reset,
+    Accepted, ClientPlace, MakeService, ResetIfCut, Service, Timer, Worker, close_with, relay, reset,
 };
 use lb_runtime::{Lease, PoolView, Tried};
 use tokio::io::Interest;
@@ -173,7 +172,7 @@ impl OnWorker {
             let termination = match established.await {
                 Ok((_lease, backend, idle)) => {
                     let worker = Rc::clone(&record.worker);
-                    terminated(relay(&worker, client, backend, idle, &timer, &record.counts, &record).await)
+                    relay(&worker, client, backend, idle, &timer, &record.counts, &record).await.into()
                 }
                 Err(Refusal { why, alert }) => {
                     match alert {
@@ -278,17 +277,6 @@ impl OnWorker {
         let (lease, dialled) = dial.dial(&mut Tried::default(), &mut record.trail, none_kept).await?;
         let (Dialled::New(stream) | Dialled::Kept(stream)) = dialled;
         Ok((lease, stream))
-    }
-}
-
-fn terminated(end: RelayEnd) -> Termination {
-    match end {
-        RelayEnd::Finished => Termination::Finished,
-        RelayEnd::Reset(Side::Client) => Termination::ClientReset,
-        RelayEnd::Reset(Side::Backend) => Termination::BackendReset,
-        RelayEnd::Lost(Side::Client) => Termination::ClientLost,
-        RelayEnd::Lost(Side::Backend) => Termination::BackendLost,
-        RelayEnd::Idle => Termination::IdleTimeout,
     }
 }
 

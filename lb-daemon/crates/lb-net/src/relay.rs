@@ -14,6 +14,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use lb_model::Termination;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::net::TcpStream;
 
@@ -43,6 +44,19 @@ pub enum RelayEnd {
     Lost(Side),
     /// Nothing moved for the idle timeout; both were reset.
     Idle,
+}
+
+impl From<RelayEnd> for Termination {
+    fn from(end: RelayEnd) -> Self {
+        match end {
+            RelayEnd::Finished => Self::Finished,
+            RelayEnd::Reset(Side::Client) => Self::ClientReset,
+            RelayEnd::Reset(Side::Backend) => Self::BackendReset,
+            RelayEnd::Lost(Side::Client) => Self::ClientLost,
+            RelayEnd::Lost(Side::Backend) => Self::BackendLost,
+            RelayEnd::Idle => Self::IdleTimeout,
+        }
+    }
 }
 
 /// Bytes delivered so far; readable while the relay runs, and after it was cut off.
